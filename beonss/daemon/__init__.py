@@ -1,0 +1,1 @@
+"""The parts of a running master or node, put together."""

@@ -1,0 +1,1 @@
+"""Twisted protocols and clients: thin."""

@@ -1,0 +1,1 @@
+"""SQLite and files: blocking, no Twisted."""

@@ -1,0 +1,1 @@
+"""Where accounts are delivered: files, a directory, a command."""
