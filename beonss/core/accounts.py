@@ -161,7 +161,7 @@ def decode(kind: type[V], data: bytes) -> V:
 
 
 def _build(kind: type[V], raw: Mapping[str, Any]) -> V:
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for name, wanted in kind.__annotations__.items():
         optional = kind is Aging or (kind is Password and name == "changed")
         value = raw.get(name)
