@@ -1,0 +1,1 @@
+"""What several tests share: real namespaces, stock modules, and saying what is missing."""
