@@ -1,0 +1,56 @@
+"""What a daemon was asked to do on its command line, as values."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from beonss.core.endpoints import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSettings:
+    """Command line of a master.
+
+    Attributes:
+        description: the cluster description, beonss.toml(5).
+        name: name of this master, or None for that of the identity in ``state``.
+        state: directory of keys and accounts.
+        runtime: directory of the control socket.
+        nslcd: path of the nslcd socket, or None for no such socket.
+        targets: file that names the delivery targets, or None.
+        boot_wait: seconds that logins wait for the boot reconciliation.
+        dns: where to answer DNS; None means the default, empty means nowhere.
+        sync: where to listen for masters and nodes; empty means the addresses in the member list.
+    """
+
+    description: Path
+    name: str | None
+    state: Path
+    runtime: Path
+    nslcd: Path | None
+    targets: Path | None
+    boot_wait: float
+    dns: tuple[Endpoint, ...] | None
+    sync: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Command line of a node.
+
+    Attributes:
+        cluster_key: file with the cluster's public key.
+        name: name of this node, or None to find it from the machine's addresses.
+        state: directory of what is memorized.
+        runtime: directory of the control socket.
+        nslcd: path of the nslcd socket, or None for no such socket.
+        dns: where to answer DNS; None means the default, empty means nowhere.
+        masters: masters to ask first; empty means discovery.
+    """
+
+    cluster_key: Path
+    name: str | None
+    state: Path
+    runtime: Path
+    nslcd: Path | None
+    dns: tuple[Endpoint, ...] | None
+    masters: tuple[Endpoint, ...]

@@ -1,0 +1,259 @@
+"""The composition root: what ``twistd beonss master`` and ``twistd beonss node`` read and build.
+
+The only module that takes the global reactor. Mistakes on the command line end with a usage message, mistakes
+in files and occupied ports with one clear line; in each case the exit code is not 0 and nothing was changed.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from twisted.application import service
+from twisted.internet import defer, reactor
+from twisted.logger import Logger
+from twisted.python import usage
+
+from beonss import __version__
+from beonss.core.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
+from beonss.daemon.settings import MasterSettings, NodeSettings
+from beonss.errors import BeonssError, ConfigurationError
+
+log = Logger()
+
+#: Exit code of a daemon that stopped because it could not go on (sysexits.h EX_SOFTWARE).
+EXIT_FATAL = 70
+
+
+def _endpoints(texts: list[str], default_port: int) -> tuple[Endpoint, ...]:
+    try:
+        return tuple(parse_endpoint(text, default_port) for text in texts)
+    except ConfigurationError as error:
+        raise usage.UsageError(str(error)) from None
+
+
+class _DaemonOptions(usage.Options):
+    """What both daemons share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dns_listen: list[str] = []
+        self["no-dns"] = 0
+
+    def opt_dns_listen(self, address: str) -> None:
+        """Answer DNS on this HOST[:PORT], UDP and TCP; may be given several times.
+
+        A master's default is each of its own addresses in the description and loopback; a node's is
+        127.0.0.1. Port 53.
+        """
+        self.dns_listen.append(address)
+
+    def opt_no_dns(self) -> None:
+        """Do not answer DNS at all."""
+        self["no-dns"] = 1
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and exit."""
+        print(f"beonss {__version__}")
+        sys.exit(0)
+
+    def listen_dns(self) -> tuple[Endpoint, ...] | None:
+        """Return where to answer DNS: None means the default, an empty tuple means nowhere."""
+        if self["no-dns"]:
+            return ()
+        return _endpoints(self.dns_listen, DNS_PORT) if self.dns_listen else None
+
+
+class MasterOptions(_DaemonOptions):
+    """Command line of ``twistd beonss master``."""
+
+    synopsis = "Usage: twistd [options] beonss master --config FILE [options]"
+    longdesc = """Run a master: computed DNS, lookups for the C library, accounts kept equal with every other
+    master. The machine must have been made a member before: beonss init, or beonss join TOKEN."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["config", "c", "/etc/beonss/cluster.toml", "Description of the cluster (beonss.toml(5))."],
+        [
+            "name",
+            "n",
+            None,
+            "Name of this master, checked against the identity in --state. Default: that identity's name.",
+        ],
+        ["state", "s", "/var/lib/beonss", "Directory of keys and accounts; on a local disk."],
+        ["runtime", "r", "/run/beonss", "Directory of the control socket."],
+        ["nslcd", None, "/run/nslcd/socket", "Socket of the nslcd protocol; 'none' for no such socket."],
+        ["targets", "t", None, "File that names delivery targets: local files, LDAP, a command."],
+        [
+            "boot-wait",
+            None,
+            "5",
+            "Seconds that logins and password changes wait at start for the other masters.",
+            float,
+        ],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sync_listen: list[str] = []
+
+    def opt_sync_listen(self, address: str) -> None:
+        """Listen for other masters and for nodes on this HOST[:PORT]; may be given several times.
+
+        Default: the addresses under which the member list knows this master.
+        """
+        self.sync_listen.append(address)
+
+    def settings(self) -> MasterSettings:
+        """Return what was asked for, checked as far as the words go."""
+        if not 0 <= self["boot-wait"] <= 60:
+            raise usage.UsageError("--boot-wait must be between 0 and 60 seconds")
+        return MasterSettings(
+            description=Path(self["config"]),
+            name=self["name"],
+            state=Path(self["state"]),
+            runtime=Path(self["runtime"]),
+            nslcd=None if self["nslcd"] == "none" else Path(self["nslcd"]),
+            targets=None if self["targets"] is None else Path(self["targets"]),
+            boot_wait=self["boot-wait"],
+            dns=self.listen_dns(),
+            sync=_endpoints(self.sync_listen, SYNC_PORT),
+        )
+
+
+class NodeOptions(_DaemonOptions):
+    """Command line of ``twistd beonss node``."""
+
+    synopsis = "Usage: twistd [options] beonss node [options]"
+    longdesc = """Run a node's resolver: host names computed, accounts memorized. It needs no configuration but the
+    cluster's public key in the boot image; which masters there are and which node this is, it finds out."""
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["cluster-key", "k", "/etc/beonss/cluster.pub", "The cluster's public key (made by beonss init)."],
+        ["name", "n", None, "Name of this node. Default: found from the machine's addresses."],
+        ["state", "s", "/var/lib/beonss-node", "Directory of what is memorized; a tmpfs will do."],
+        ["runtime", "r", "/run/beonss", "Directory of the control socket."],
+        ["nslcd", None, "/run/nslcd/socket", "Socket of the nslcd protocol; 'none' for no such socket."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masters: list[str] = []
+
+    def opt_master(self, address: str) -> None:
+        """Ask this master, HOST[:PORT]; may be given several times.
+
+        Default: beonss.masters= on the kernel command line, the masters memorized, the name servers of resolv.conf.
+        """
+        self.masters.append(address)
+
+    def settings(self) -> NodeSettings:
+        """Return what was asked for, checked as far as the words go."""
+        return NodeSettings(
+            cluster_key=Path(self["cluster-key"]),
+            name=self["name"],
+            state=Path(self["state"]),
+            runtime=Path(self["runtime"]),
+            nslcd=None if self["nslcd"] == "none" else Path(self["nslcd"]),
+            dns=self.listen_dns(),
+            masters=_endpoints(self.masters, SYNC_PORT),
+        )
+
+
+class Options(usage.Options):
+    """Command line of ``twistd beonss``."""
+
+    synopsis = "Usage: twistd [options] beonss {master|node} [options]"
+    subCommands: ClassVar[list[tuple[str, str | None, type[usage.Options], str]]] = [
+        ("master", None, MasterOptions, "Run a master of the cluster."),
+        ("node", None, NodeOptions, "Run a node's resolver."),
+    ]
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and exit."""
+        print(f"beonss {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Refuse a command line that names neither daemon.
+
+        Raises:
+            twisted.python.usage.UsageError: there is no sub-command, or its words make no sense.
+        """
+        if self.subCommand is None:
+            raise usage.UsageError("say which: twistd beonss master, or twistd beonss node")
+        self.settings = self.subOptions.settings()
+
+
+class Daemon(service.Service):
+    """A master or a node as a Twisted service: ports are opened with the privileges we were started with."""
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+        self.exit_code = 0
+
+    def privilegedStartService(self) -> None:
+        """Open every port and file; what cannot be opened ends the process with one clear line."""
+        try:
+            self.part.open()
+        except BeonssError as error:
+            raise SystemExit(f"beonss: {error}") from None
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Begin to serve."""
+        super().startService()
+        reactor.callWhenRunning(self._running)
+
+    def _running(self) -> None:
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._reload))
+        self._watch(self.part.start, "start")
+
+    def _reload(self) -> None:
+        self._watch(self.part.reload, "reload")
+
+    def _watch(self, step: Callable[[], Awaitable[None]], name: str) -> None:
+        def failed(failure: Any) -> None:
+            log.failure("{step} failed", failure, step=name)
+            if name == "start":
+                self.fatal(f"start failed: {failure.getErrorMessage()}")
+
+        defer.ensureDeferred(step()).addErrback(failed)  # type: ignore[arg-type]
+
+    def fatal(self, reason: str) -> None:
+        """End the process because going on could lose something; its exit code says so."""
+        if self.exit_code:
+            return
+        self.exit_code = EXIT_FATAL
+        log.critical("beonss stops: {reason}", reason=reason)
+        print(f"beonss: fatal: {reason}", file=sys.stderr, flush=True)
+        reactor.addSystemEventTrigger("after", "shutdown", os._exit, EXIT_FATAL)
+        reactor.callLater(0, reactor.stop)
+
+    def stopService(self) -> Any:
+        """Answer what was asked, keep what was acknowledged, close."""
+        super().stopService()
+        return defer.ensureDeferred(self.part.stop())
+
+
+def makeService(options: Options) -> service.IService:
+    """Return the service that twistd runs."""
+    settings = options.settings
+    # Imported here so that "twistd --help" stays quick.
+    try:
+        if isinstance(settings, MasterSettings):
+            from beonss.daemon.master import Master  # noqa: PLC0415
+
+            daemon = Daemon(None)
+            daemon.part = Master(reactor, settings, fatal=daemon.fatal)
+        else:
+            from beonss.daemon.node import Node  # noqa: PLC0415
+
+            daemon = Daemon(None)
+            daemon.part = Node(reactor, settings, fatal=daemon.fatal)
+    except BeonssError as error:
+        raise SystemExit(f"beonss: {error}") from None
+    daemon.setName("beonss")
+    return daemon
