@@ -208,8 +208,12 @@ class Daemon(service.Service):
 
     def _running(self) -> None:
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self._reload))
+            signal.signal(signal.SIGHUP, self._hangup)
         self._watch(self.part.start, "start")
+
+    def _hangup(self, *_: object) -> None:
+        # A Python signal function runs between two instructions of anything; only this call is safe there.
+        reactor.callFromThread(self._reload)  # type: ignore[attr-defined]
 
     def _reload(self) -> None:
         self._watch(self.part.reload, "reload")
