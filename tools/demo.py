@@ -116,8 +116,19 @@ class Demo:
 
         self.step(3, "Accounts imported on one master are on all, and on the node")
         files = write_accounts(cluster.directory)
-        self.show("beonss", "accounts", "import", "--control", str(frodo.control),
-                  "--passwd", str(files["passwd"]), "--group", str(files["group"]), "--shadow", str(files["shadow"]))  # fmt: skip
+        self.show(
+            "beonss",
+            "accounts",
+            "import",
+            "--control",
+            str(frodo.control),
+            "--passwd",
+            str(files["passwd"]),
+            "--group",
+            str(files["group"]),
+            "--shadow",
+            str(files["shadow"]),
+        )
         for machine in (gamgee, fellowship, node):
             wait_until(lambda machine=machine: machine.nslcd.user("sam") is not None, f"sam is on {machine.name}")  # type: ignore[misc]
             self.verify(machine.nslcd.user("sam")[2] == "2001", f"{machine.name} knows sam, uid 2001")  # type: ignore[index]
