@@ -1,0 +1,224 @@
+"""The rules of the house that no single module can keep: layout, imports, documents, what no file may contain."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.requires import missing
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("beonss", "cpasswd", "twisted")
+#: Directories that are made, not written.
+MADE = {".venv", ".git", "build", "dist", "__pycache__"}
+
+#: Hosts of package registries and places of one machine; in pieces, so that this file does not name them itself.
+FORBIDDEN = [
+    "py" + "pi.org",
+    "python" + "hosted.org",
+    "registry.npm" + "js.org",
+    "deb.deb" + "ian.org",
+    "archive.ubu" + "ntu.com",
+    "crates" + ".io",
+    "proxy.go" + "lang.org",
+    "rubygems" + ".org",
+    "/wo" + "rk/",
+    "/tmp/br" + "ief",
+]
+
+
+def written_files() -> list[Path]:
+    """Return every file somebody wrote: what git tracks, or all of an unpacked source archive."""
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        listed = subprocess.run(
+            ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        ).stdout
+        files = [ROOT / name.decode("utf-8", "surrogateescape") for name in listed.split(b"\0") if name]
+    else:
+        files = [f for f in ROOT.rglob("*") if not MADE & set(f.relative_to(ROOT).parts)]
+    return sorted(f for f in files if f.is_file())
+
+
+def sources() -> list[Path]:
+    """Return the Python sources that are shipped."""
+    return [f for f in written_files() if f.suffix == ".py" and f.relative_to(ROOT).parts[0] in PACKAGES]
+
+
+def name_of(path: Path) -> str:
+    """Return a path as a person writes it."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_twisted_is_no_package_of_ours() -> None:
+    """An __init__.py under twisted/ would hide the real Twisted, or our plugin from it."""
+    assert (ROOT / "twisted/plugins/beonss_plugin.py").is_file()
+    assert [name_of(f) for f in (ROOT / "twisted").rglob("*.py")] == ["twisted/plugins/beonss_plugin.py"]
+
+
+def test_the_plugin_imports_nothing_of_ours() -> None:
+    """``twistd --help`` loads every plugin on the machine: ours must cost it nothing and break nothing."""
+    tree = ast.parse((ROOT / "twisted/plugins/beonss_plugin.py").read_text("utf-8"))
+    imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert imported == ["twisted.application.service"]
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+
+
+def test_imports_go_one_way() -> None:
+    """The contracts of pyproject.toml hold: layers, purity of core and wire, no Twisted below the net."""
+    program = Path(sys.executable).with_name("lint-imports")
+    if not program.exists():
+        missing("the program lint-imports", "make venv")
+    done = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", ["cpasswd.main", "beonss.admin.main"])
+def test_commands_start_without_twisted(module: str) -> None:
+    """A command that a person waits for does not load a reactor before it knows what it is to do."""
+    code = f"import sys, {module}; sys.exit(', '.join(sorted(sys.modules.keys() & {{'twisted'}})) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_composition_root_takes_the_global_reactor() -> None:
+    """Everything else gets its reactor as an argument, so that tests can give a Clock."""
+    pattern = re.compile(
+        r"^\s*(from twisted\.internet import .*\breactor\b|import twisted\.internet\.reactor)", re.MULTILINE
+    )
+    taking = [name_of(f) for f in sources() if pattern.search(f.read_text("utf-8"))]
+    assert taking == ["beonss/service.py"]
+
+
+def undocumented(path: Path) -> Iterator[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    if not ast.get_docstring(tree):
+        yield f"{name_of(path)}:1: the module has no docstring"
+
+
+def test_every_module_says_what_it_is() -> None:
+    """Each module begins with a docstring."""
+    assert not [problem for path in sources() for problem in undocumented(path)]
+
+
+def test_modules_stay_small() -> None:
+    """Past 600 lines a module holds more than one concept; the house asks for 100 to 400."""
+    lengths = {name_of(f): len(f.read_text("utf-8").splitlines()) for f in sources()}
+    assert not {name: length for name, length in lengths.items() if length > 600}
+
+
+def test_no_file_names_a_registry_or_a_machine() -> None:
+    """Where packages come from is the business of pip's and apt's own configuration, paths that of one machine."""
+    found = []
+    for path in written_files():
+        text = path.read_bytes().decode("utf-8", "replace").lower()
+        found += [f"{name_of(path)}: {word}" for word in FORBIDDEN if word in text]
+    assert not found
+
+
+def test_test_directories_are_no_packages() -> None:
+    """With --import-mode=importlib an __init__.py would make two tests of one name collide; support is one."""
+    assert [name_of(f) for f in (ROOT / "tests").rglob("__init__.py")] in ([], ["tests/support/__init__.py"])
+
+
+def test_constraints_pin_every_dependency() -> None:
+    """What pyproject.toml asks for is pinned exactly, without addresses, so that two machines test the same."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if line and line[0] != "#"]
+    assert not [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)]
+
+    def canonical(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    pinned = {canonical(line.partition("==")[0]) for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    asked = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    for extra in project["project"]["optional-dependencies"].values():
+        asked += extra
+    assert not {canonical(re.split(r"[<>=~!;\[ ]", name)[0]) for name in asked} - pinned
+
+
+class TestDocuments:
+    """The documents say what is there."""
+
+    def test_architecture_mentions_every_package(self) -> None:
+        """A package that ARCHITECTURE.md does not place has no place."""
+        text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+        packages = {name_of(f.parent) for f in sources() if f.name == "__init__.py"} | {"twisted/plugins"}
+        # Sub-packages may stand there as ``core/`` in the tree of their parent.
+        assert not {p for p in packages if p not in text and p.rpartition("/")[2] + "/" not in text}
+
+    def test_decisions_are_numbered_without_gaps(self) -> None:
+        """Decisions are cited by number, so each number is there once, and its title repeats it."""
+        files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+        numbers = [int(f.name[:4]) for f in files]
+        assert numbers == list(range(1, len(files) + 1))
+        for file in files:
+            assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", file.name)
+            text = file.read_text("utf-8")
+            assert text.startswith(f"# {file.name[:4]} ")
+            for heading in ("## Context", "## Choice", "## Consequences"):
+                assert f"\n{heading}\n" in text, f"{file.name} lacks {heading}"
+
+    def test_decisions_cited_in_sources_exist(self) -> None:
+        """``docs/decisions/0003`` or "decision 0003" in a source leads somewhere."""
+        there = {f.name[:4] for f in (ROOT / "docs/decisions").glob("[0-9]*.md")}
+        cited: dict[str, str] = {}
+        for path in written_files():
+            if path.suffix in {".py", ".md", ".sql", ".toml"}:
+                for number in re.findall(r"decisions?[ /](\d{4})\b", path.read_text("utf-8", "replace")):
+                    cited[number] = name_of(path)
+        assert not {number: file for number, file in cited.items() if number not in there}
+
+    def test_links_between_documents_lead_somewhere(self) -> None:
+        """Relative links in Markdown name files that exist."""
+        broken = []
+        for path in written_files():
+            if path.suffix != ".md":
+                continue
+            for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text("utf-8")):
+                if "://" not in link and not link.startswith("mailto:") and not (path.parent / link).exists():
+                    broken.append(f"{name_of(path)}: {link}")
+        assert not broken
+
+    def test_documents_named_in_sources_exist(self) -> None:
+        """A docstring that says "see docs/..." does not send its reader into the void."""
+        broken = []
+        for path in sources():
+            for name in re.findall(r"\b(docs/[\w./-]+\.(?:md|\d))\b", path.read_text("utf-8")):
+                if not (ROOT / name).exists():
+                    broken.append(f"{name_of(path)}: {name}")
+        assert not broken
+
+    def test_manual_pages_are_well_formed(self) -> None:
+        """Every manual page passes mandoc without a warning."""
+        program = shutil.which("mandoc")
+        if program is None:
+            missing("the program mandoc", "mandoc")
+        pages = sorted((ROOT / "docs/man").glob("*.[1-8]"))
+        assert {page.name for page in pages} >= {"beonss.8", "beonss.toml.5", "cpasswd.1"}
+        done = subprocess.run(
+            [program, "-T", "lint", "-W", "warning", *pages], capture_output=True, text=True, check=False
+        )
+        assert done.stdout + done.stderr == ""
+
+    def test_manual_page_names_every_command(self) -> None:
+        """Each subcommand of ``beonss`` stands in beonss(8)."""
+        from beonss.admin.main import COMMANDS  # noqa: PLC0415
+
+        page = (ROOT / "docs/man/beonss.8").read_text("utf-8")
+        assert not {name for name in COMMANDS if not re.search(rf"^\.B beonss {name}\b", page, re.MULTILINE)}
+
+
+def test_scripts_parse() -> None:
+    """The shell scripts are well-formed, for sh and not only for bash where they say sh."""
+    for name in ("tools/prepare", "tools/lint-text", ".ci/run"):
+        shell = "bash" if "bash" in (ROOT / name).read_text("utf-8").splitlines()[0] else "sh"
+        done = subprocess.run([shell, "-n", ROOT / name], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), name
