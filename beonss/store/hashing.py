@@ -1,0 +1,94 @@
+"""A few threads that make and verify hashes, with a queue fair to everybody who asks.
+
+Hashing is slow on purpose. It runs here, beside the reactor; libcrypt is called without the interpreter's lock.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from beonss.core.fairness import FairQueue
+from beonss.errors import Unavailable
+from beonss.store import crypt
+
+T = TypeVar("T")
+
+
+class HashingThreads:
+    """Threads that hash; started at the first use.
+
+    Args:
+        size: how many; as many hashes are computed at once.
+        per_source: how many may wait for one source.
+        total: how many may wait in all.
+    """
+
+    def __init__(self, size: int = 2, per_source: int = 64, total: int = 1024) -> None:
+        self._size = size
+        self._queue: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue(per_source, total)
+        self._ready = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def verify(self, source: str, plain: bytes, hash_: str) -> "Future[bool]":
+        """Start :func:`beonss.store.crypt.verify` for a source; its errors come with the future.
+
+        Raises:
+            Refused: ``busy``: too many wait.
+            Unavailable: the threads were closed.
+        """
+        return self._submit(source, lambda: crypt.verify(plain, hash_))
+
+    def hash_password(self, source: str, plain: bytes, scheme: str, cost: int | None, entropy: bytes) -> "Future[str]":
+        """Start :func:`beonss.store.crypt.hash_password` for a source; its errors come with the future.
+
+        Raises:
+            Refused: ``busy``: too many wait.
+            Unavailable: the threads were closed.
+        """
+        return self._submit(source, lambda: crypt.hash_password(plain, scheme, cost, entropy))
+
+    def close(self) -> None:
+        """Cancel what waits, end the threads after what they are at, and wait for them."""
+        with self._ready:
+            self._closed = True
+            while len(self._queue):
+                self._queue.get()[0].cancel()
+            self._ready.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _submit(self, source: str, work: Callable[[], T]) -> "Future[T]":
+        future: Future[T] = Future()
+        with self._ready:
+            if self._closed:
+                raise Unavailable("the daemon is stopping")
+            self._queue.put(source, (future, work))
+            if len(self._threads) < self._size:
+                thread = threading.Thread(target=self._run, name=f"hashing-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._ready.notify()
+        return future
+
+    def _run(self) -> None:
+        while True:
+            with self._ready:
+                while not len(self._queue):
+                    if self._closed:
+                        return
+                    self._ready.wait()
+                future, work = self._queue.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - it is the caller's, whatever it is
+                # Without its traceback, whose frames hold the password.
+                future.set_exception(error.with_traceback(None))
+            else:
+                future.set_result(result)
+            # Until the next piece of work comes, nothing here keeps a password alive.
+            del future, work
