@@ -1,0 +1,317 @@
+"""The account files of a machine as a delivery target: passwd, shadow, group, gshadow. Linux only.
+
+What is ours in them is known entry by entry (:mod:`beonss.targets.journal`). Comments, the order, NIS lines,
+accounts below the floor and accounts of others stay as they are. An entry somebody edited by hand is
+reported and left alone until it is put back, or until an administrator asks for ours again
+(:meth:`FilesTarget.reassert`). Many such edits at once stop everything: then the files were replaced, restored
+or emptied, and writing would make it worse.
+"""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from beonss.core.delivery import (
+    ABSENT,
+    DELIVERED,
+    Outcome,
+    PermanentTargetError,
+    State,
+    UserState,
+    is_many,
+    judge,
+)
+from beonss.core.passwdfile import Line, UnwritableError
+from beonss.targets.accountfiles import FILES, AccountFiles, read_files
+from beonss.targets.etcfiles import LOCK_TIMEOUT, locked, replace_file, signature
+from beonss.targets.journal import Entry, Journal, Mark
+
+_FLUSHES = (("nscd", "-i", "passwd"), ("nscd", "-i", "group"), ("sss_cache", "-E"))
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSettings:
+    """How the account files are delivered.
+
+    Attributes:
+        name: the target's name.
+        root: the directory that holds ``etc``.
+        journal: the file that remembers what was delivered.
+        uid_floor: entries with a lower uid are never touched, wanted or found.
+        gid_floor: the same for groups.
+        lock_timeout: seconds to wait for other programs' locks.
+    """
+
+    name: str
+    root: Path
+    journal: Path
+    uid_floor: int = 1000
+    gid_floor: int = 1000
+    lock_timeout: float = LOCK_TIMEOUT
+
+
+@dataclass(slots=True)
+class _Permission:
+    """What an administrator allowed, once."""
+
+    names: set[str] = field(default_factory=set)
+    everything: bool = False
+    shrink: bool = False
+
+    def covers(self, name: str) -> bool:
+        return self.everything or name in self.names
+
+
+@dataclass(slots=True)
+class _Edit:
+    """What one delivery is about to do."""
+
+    permission: _Permission
+    changes: dict[str, dict[str, Line | None]] = field(default_factory=lambda: {name: {} for name in FILES})
+    intents: list[Entry] = field(default_factory=list)
+    settled: list[Entry] = field(default_factory=list)
+
+
+class FilesTarget:
+    """Delivers states to the account files; blocking, one delivery at a time.
+
+    Raises:
+        StoreError: the journal cannot be opened.
+    """
+
+    kind = "files"
+    #: Every machine has its own files: no other master delivers to them.
+    shared = False
+    #: A delivery rewrites whole files, so everything that waits goes in one.
+    batch_limit: int | None = None
+
+    def __init__(self, settings: FilesSettings, flush: Callable[[], None] | None = None) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.etc = settings.root / "etc"
+        self._journal = Journal(settings.journal)
+        self._flush = flush if flush is not None else (flush_caches if str(settings.root) == "/" else lambda: None)
+        self._signatures: dict[str, tuple[int, int, int, int]] = {}
+        self._edited: dict[tuple[str, str], str] = {}
+        self._permission = _Permission()
+
+    def conflicts(self) -> list[str]:
+        """Return what stands in the files that is not ours, one sentence each."""
+        return [text for _, text in sorted(self._edited.copy().items())]
+
+    def reassert(self, names: Iterable[str] | None = None, *, shrink: bool = False) -> None:
+        """Let the next delivery overwrite foreign edits of these accounts, or of all; once.
+
+        Args:
+            names: users and groups; None means all.
+            shrink: let it also take out many accounts at once.
+        """
+        before = self._permission
+        self._permission = _Permission(
+            before.names | set(names or ()), before.everything or names is None, before.shrink or shrink
+        )
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def deliver(self, states: Sequence[State]) -> list[Outcome]:
+        """Make the files say what ``states`` say; one outcome per state, in their order.
+
+        Raises:
+            TemporaryTargetError: a lock is held, the disk is full, or a file changed meanwhile.
+            PermanentTargetError: files are missing, damaged, or not as we left them.
+            StoreError: the journal cannot be written.
+        """
+        permission, self._permission = self._permission, _Permission()
+        try:
+            outcomes, written = self._deliver(states, permission)
+        except Exception:
+            later = self._permission
+            self._permission = _Permission(
+                permission.names | later.names,
+                permission.everything or later.everything,
+                permission.shrink or later.shrink,
+            )
+            raise
+        if written:
+            self._flush()
+        return outcomes
+
+    def _deliver(self, states: Sequence[State], permission: _Permission) -> tuple[list[Outcome], bool]:
+        names = tuple(name for name in ("passwd", "group", "gshadow", "shadow") if (self.etc / name).exists())
+        with locked(self.etc, names, self.settings.lock_timeout):
+            files = read_files(self.etc, self.settings.uid_floor, self.settings.gid_floor)
+            self._sweep(files, permission)
+            edit = _Edit(permission)
+            wanted = {(isinstance(state, UserState), state.name) for state in states if state.entry is not None}
+            outcomes: dict[int, Outcome] = {}
+            leaving = [number for number, state in enumerate(states) if state.entry is None]
+            refused = self._too_many(files, [states[number] for number in leaving], permission)
+            for number in leaving:
+                outcomes[number] = refused or self._plan(files, edit, states[number], wanted)
+            # After those that leave, so that a name or number they had is free.
+            for number, state in enumerate(states):
+                if state.entry is not None:
+                    outcomes[number] = self._plan(files, edit, state, wanted)
+            written = self._write(files, edit)
+        return [outcomes[number] for number in range(len(states))], written
+
+    # Guards
+
+    def _sweep(self, files: AccountFiles, permission: _Permission) -> None:
+        """Compare everything we delivered with what is there, if somebody else wrote since we did."""
+        for name, snapshot in files.snapshots.items():
+            if self._signatures.get(name) == snapshot.signature:
+                continue
+            total = 0
+            foreign: list[str] = []
+            for entry, kept in self._journal.names(name):
+                total += 1
+                if files.found(name, entry) not in {kept.base or ABSENT, kept.intent}:
+                    foreign.append(entry)
+            if is_many(len(foreign), total) and not permission.everything:
+                raise PermanentTargetError(
+                    f"{snapshot.path}: {len(foreign)} of {total} entries are not as they were delivered "
+                    f"({', '.join(sorted(foreign)[:3])} ...); nothing was written. Put the file back, or overwrite "
+                    f"it: beonss accounts reassert --target {self.name} --all"
+                )
+            for key in [key for key in self._edited if key[0] == name and key[1] not in foreign]:
+                del self._edited[key]
+            for entry in foreign:
+                self._edited[name, entry] = self._conflict_text(name, entry)
+
+    def _too_many(self, files: AccountFiles, leaving: list[State], permission: _Permission) -> Outcome | None:
+        """Return the refusal to take out so many accounts at once, or None."""
+        count = 0
+        for state in leaving:
+            file = "passwd" if isinstance(state, UserState) else "group"
+            if any(name in files.documents[file] for name in self._journal.names_of(file, state.object)):
+                count += 1
+        total = sum(1 for file in ("passwd", "group") for _ in self._journal.names(file))
+        if permission.shrink or not (is_many(count, total) or 1 < count == total):
+            return None
+        return Outcome(
+            "refused",
+            f"{self.etc}: {count} of {total} accounts would be taken out at once, so none was; "
+            f"if that is right: beonss accounts reassert --target {self.name} --shrink",
+        )
+
+    def _wrong(self, files: AccountFiles, state: State) -> Outcome | None:
+        """Return why this state cannot be written here, or None."""
+        entry = state.entry
+        assert entry is not None
+        if isinstance(state, UserState) and state.entry is not None:
+            file, word, number, floor = "passwd", "uid", state.entry.uid, files.uid_floor
+            line = files.user(state.name)
+            same = line is not None and line.uid == number
+            if entry.gid == 0:
+                return Outcome("refused", f"{state.name}: its primary group is 0, the group of root")
+        else:
+            file, word, number, floor = "group", "gid", entry.gid, files.gid_floor
+            group = files.group(state.name)
+            same = group is not None and group.gid == number
+        if number < floor:
+            return Outcome("refused", f"{state.name}: {word} {number} is below the floor {floor} of {self.name}")
+        if files.is_system(state):
+            return Outcome("conflict", f"{self.etc / file}: {state.name} is an account of the machine itself")
+        if same:
+            return None
+        for other in sorted(files.owners(file, number) - {state.name}):
+            kept = self._journal.get(file, other)
+            if kept is None or kept.object != state.object:
+                return Outcome("conflict", f"{self.etc / file}: {word} {number} of {state.name} is {other}'s here")
+        return None
+
+    # Deciding
+
+    def _plan(self, files: AccountFiles, edit: _Edit, state: State, wanted: set[tuple[bool, str]]) -> Outcome:
+        is_user = isinstance(state, UserState)
+        if state.entry is not None:
+            wrong = self._wrong(files, state)
+            if wrong is not None:
+                return wrong
+        try:
+            lines = files.lines(state)
+            for file, line in lines.items():
+                if line is not None:
+                    files.documents[file].format.line(line)
+        except UnwritableError as error:
+            return Outcome("refused", str(error))
+        texts = []
+        # An account that was renamed stands there under its old name too.
+        old = self._journal.names_of("passwd" if is_user else "group", state.object) - {state.name}
+        for name in sorted(old):
+            if (is_user, name) not in wanted:
+                texts += [self._settle(files, edit, (file, name), state.object, None) for file in lines]
+        if state.entry is not None or not files.is_system(state):
+            texts += [self._settle(files, edit, (file, state.name), state.object, line) for file, line in lines.items()]
+        return next((Outcome("conflict", text) for text in texts if text), DELIVERED)
+
+    def _settle(
+        self, files: AccountFiles, edit: _Edit, place: tuple[str, str], object_id: str, want: Line | None
+    ) -> str:
+        """Decide about one entry, ``place`` being file and name; return the text of a conflict, or nothing."""
+        file, name = place
+        kept = self._journal.get(file, name)
+        base, intent = (kept.base, kept.intent) if kept is not None else (None, None)
+        found = files.found(file, name)
+        goal = ABSENT if want is None else files.mark(want)
+        verdict = judge(base, intent, found, goal)
+        if verdict == "conflict" and edit.permission.covers(name):
+            verdict = "write"
+        if verdict == "conflict":
+            text = self._conflict_text(file, name)
+            if files.documents[file].count(name) > 1:
+                text = f"{self.etc / file}: {name} stands there more than once; take out the lines that are wrong"
+            self._edited[file, name] = text
+            return text
+        self._edited.pop((file, name), None)
+        done = Mark(object_id, None if want is None else goal)
+        if verdict == "write":
+            edit.changes[file][name] = want
+            edit.intents.append((file, name, Mark(object_id, None if found == ABSENT else found, goal)))
+            edit.settled.append((file, name, done))
+        elif kept != done and not (kept is None and want is None):
+            edit.settled.append((file, name, done))
+        return ""
+
+    def _conflict_text(self, file: str, name: str) -> str:
+        return (
+            f"{self.etc / file}: {name} was written by somebody else and is left alone; to overwrite it: "
+            f"beonss accounts reassert --target {self.name} {name}"
+        )
+
+    # Writing
+
+    def _write(self, files: AccountFiles, edit: _Edit) -> bool:
+        """Note the intent, replace the files, note the success."""
+        new: dict[str, bytes] = {}
+        for name, snapshot in files.snapshots.items():
+            data = files.documents[name].edited(edit.changes[name]).data
+            if data != snapshot.data:
+                new[name] = data
+        self._journal.record(edit.intents)
+        for name in FILES:
+            if name in new:
+                replace_file(files.snapshots[name], new[name])
+                self._signatures[name] = signature(self.etc / name)
+            elif name in files.snapshots:
+                self._signatures[name] = files.snapshots[name].signature
+        self._journal.record(edit.settled)
+        return bool(new)
+
+
+def flush_caches() -> None:
+    """Tell caches of this machine (nscd, sssd) to forget what they read from the account files."""
+    for command in _FLUSHES:
+        path = shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin")
+        if path is not None:
+            # A cache that is installed and not running fails here, which is no error of ours.
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(  # noqa: S603 - fixed words, a path of the system's
+                    [path, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+                )
