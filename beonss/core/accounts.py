@@ -22,15 +22,22 @@ PASSWORD = "password"  # noqa: S105 - the name of a register
 AGING = "aging"
 LOCK = "lock"
 PRESENT = "present"
+#: A deletion has a register of its own, so that a creation written elsewhere at the same time cannot undo it.
+GONE = "gone"
 MEMBER_PREFIX = "member:"
+#: Replicated documents (the cluster's description) are registers too, of objects that are no accounts.
+DOCUMENT_PREFIX = "document:"
 
 #: Fields that only masters hold; nodes and relays never see them.
 PRIVATE_FIELDS = frozenset({PASSWORD, AGING})
+#: Fields that may leave the masters. One that this version does not know is not among them.
+PUBLIC_FIELDS = frozenset({ENTRY, LOCK, PRESENT, GONE})
+PUBLIC_PREFIXES = (MEMBER_PREFIX, DOCUMENT_PREFIX)
 
 
 def is_public(field: str) -> bool:
-    """Say whether a register of this field may leave the masters."""
-    return field not in PRIVATE_FIELDS
+    """Say whether a register of this field may leave the masters; an unknown field may not."""
+    return field in PUBLIC_FIELDS or field.startswith(PUBLIC_PREFIXES)
 
 
 def member_field(user_id: str) -> str:
@@ -134,8 +141,15 @@ class Member:
     member: bool
 
 
-Value = Presence | UserEntry | GroupEntry | Password | Aging | Lock | Member
-V = TypeVar("V", Presence, UserEntry, GroupEntry, Password, Aging, Lock, Member)
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """That an object was deleted (field ``gone``); it is never written otherwise, and its existence decides."""
+
+    gone: bool = True
+
+
+Value = Presence | UserEntry | GroupEntry | Password | Aging | Lock | Member | Gone
+V = TypeVar("V", Presence, UserEntry, GroupEntry, Password, Aging, Lock, Member, Gone)
 
 
 def encode(value: Value) -> bytes:
@@ -180,3 +194,54 @@ def _build(kind: type[V], raw: Mapping[str, Any]) -> V:
             raise MalformedError(f"field {name!r} of a {kind.__name__} register is missing or has a wrong type")
         arguments[name] = value
     return kind(**arguments)
+
+
+#: Ids that no account has: root's, which belongs to each machine, and the two that mean "none".
+FORBIDDEN_IDS = frozenset({0, 0xFFFF, 0xFFFFFFFF})
+MAX_ID = 0xFFFFFFFF
+MAX_NAME = 255
+
+
+def name_problems(name: str) -> list[str]:
+    """Say why ``name`` cannot stand in passwd(5) or group(5); an empty list if it can.
+
+    Wider than useradd(8): clusters carry old names. What is refused would break the files, NIS (``+``, ``-``) or paths.
+    """
+    problems = []
+    if not name or len(name) > MAX_NAME:
+        problems.append(f"a name has 1 to {MAX_NAME} characters")
+    if any(letter in ':/,"\\' or letter.isspace() or not letter.isprintable() for letter in name):
+        problems.append("a name holds a character that would break passwd(5)")
+    if name[:1] in {"-", "+"} or name in {".", ".."}:
+        problems.append("a name does not begin with '-' or '+' and is not '.' or '..'")
+    if name.isdigit():
+        problems.append("a name of digits alone would be taken for a number")
+    return problems
+
+
+def id_problems(number: int) -> list[str]:
+    """Say why ``number`` cannot be a uid or gid of the cluster; an empty list if it can."""
+    if number in FORBIDDEN_IDS or not 0 < number < MAX_ID:
+        return [f"{number} is not a uid or gid that a cluster may have"]
+    return []
+
+
+def entry_problems(entry: UserEntry | GroupEntry) -> list[str]:
+    """Say why an entry must not be served or written to passwd(5) or group(5); an empty list if it may."""
+    problems = name_problems(entry.name)
+    if isinstance(entry, GroupEntry):
+        return problems + id_problems(entry.gid)
+    problems += id_problems(entry.uid)
+    if not 0 <= entry.gid < MAX_ID:
+        problems.append(f"{entry.gid} is no group id")
+    for title, text in (("gecos", entry.gecos), ("home", entry.home), ("shell", entry.shell)):
+        if any(letter in ":\n\r\0" for letter in text):
+            problems.append(f"the {title} holds a character that would break passwd(5)")
+    return problems
+
+
+def password_problems(password: Password) -> list[str]:
+    """Say why a password's hash must not be served or written to shadow(5); an empty list if it may."""
+    if any(not "!" <= letter <= "~" or letter == ":" for letter in password.hash):
+        return ["the hash holds a character that would break shadow(5)"]
+    return []

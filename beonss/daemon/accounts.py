@@ -1,0 +1,329 @@
+"""The accounts of this machine inside the daemon: the view in memory, the registers on disk, and who is told.
+
+Memory changes after the commit, in the order of the commits; whoever awaits a write or a merge sees the view with it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from threading import Thread
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from beonss.core.accounts import is_public
+from beonss.core.incarnation import Verdict, judge
+from beonss.core.registers import Change, Context, Register
+from beonss.core.replication import Acknowledged, Page, has_news, has_public_news
+from beonss.core.view import AccountView
+from beonss.errors import Unavailable
+from beonss.store.database import Buffered, Database
+from beonss.store.writer import Jobs
+
+T = TypeVar("T")
+Listener = Callable[[Sequence[Register]], None]
+
+
+class Accounts:
+    """One cluster's accounts on this machine.
+
+    Args:
+        reactor: results of the writer's thread come back through it.
+        jobs: owns the database.
+        clock: the wall clock, ms since the epoch.
+        new_incarnation: makes 32 random hex digits.
+        machine: this machine's id (machine-id(5)), so that a cloned disk is noticed.
+
+    Attributes:
+        view: users and groups; always as committed.
+        vector: what this replica covers; always as committed.
+        settled: whether the incarnation has been decided since the start (:meth:`settle`, or the first write).
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        jobs: Jobs,
+        *,
+        clock: Callable[[], int],
+        new_incarnation: Callable[[], str],
+        machine: str = "",
+    ) -> None:
+        self._reactor = reactor
+        self._jobs = jobs
+        self._clock = clock
+        self._new_incarnation = new_incarnation
+        self._machine = machine
+        self._incarnation: str | None = None
+        self._recorded_machine: str | None = None
+        self._listeners: list[Listener] = []
+        self._waiters: list[_Waiter] = []
+        self._public_high: dict[str, int] = {}
+        self._halted = ""
+        self.settled = False
+        self.view = AccountView()
+        self.vector: Mapping[str, int] = {}
+
+    async def start(self) -> None:
+        """Read everything from the disk; before this nothing else may be called.
+
+        Raises:
+            StoreError: it could not be read.
+        """
+
+        def load(database: Database) -> tuple[AccountView, dict[str, int], dict[str, int], bytes | None, bytes | None]:
+            # The view is made here, in the writer's thread, so that the reactor is not held up.
+            view, high = AccountView(), dict[str, int]()
+            for batch in database.registers():
+                view.apply(batch)
+                _raise_high(high, batch)
+            return view, high, database.vector(), database.meta("incarnation"), database.meta("machine")
+
+        self.view, self._public_high, self.vector, incarnation, machine = await self._run(load)
+        self._incarnation = None if incarnation is None else incarnation.decode("ascii", "replace")
+        self._recorded_machine = None if machine is None else machine.decode("utf-8", "replace")
+
+    async def stop(self) -> None:
+        """Finish what was begun and close the database."""
+        for waiter in list(self._waiters):
+            waiter.deferred.cancel()
+        closed: Deferred[None] = Deferred()
+
+        def close() -> None:
+            self._jobs.close()
+            self._reactor.callFromThread(closed.callback, None)
+
+        Thread(target=close, name="beonss-closing", daemon=True).start()
+        await closed
+
+    # --- the incarnation --------------------------------------------------------------------------------------------
+
+    @property
+    def incarnation(self) -> str:
+        """This master's incarnation, to be told to peers; empty if it never had one (nodes, a first start)."""
+        return self._incarnation or ""
+
+    async def settle(self, answers: Mapping[str, Context | None]) -> Verdict:
+        """Decide whether to keep the incarnation, once what the others know is known; before that a write renews it.
+
+        Args:
+            answers: for every other current member the vector it told, None where it did not answer
+                (:meth:`beonss.core.reconcile.Boot.answers`).
+        """
+        if self.settled:
+            return Verdict(True, "it was decided before")
+        sequence = self.vector.get(self.incarnation, 0)
+        verdict = judge(
+            self._incarnation,
+            sequence,
+            recorded_machine=self._recorded_machine,
+            machine=self._machine,
+            answers=answers,
+        )
+        self.settled = True
+        if not verdict.keep:
+            self._renew(verdict.reason)
+        return verdict
+
+    def halt(self, reason: str) -> None:
+        """Refuse writes from now on, saying why (two live machines with one incarnation); empty: allow them again."""
+        self._halted = reason
+
+    def _renew(self, reason: str) -> None:
+        """Take a new incarnation; the jobs submitted after this call already find it stored."""
+        old, self._incarnation = self._incarnation, self._new_incarnation()
+        self._recorded_machine = self._machine
+        self.settled = True
+        new, machine = self._incarnation, self._machine
+        self.log.info("new incarnation {new} after {old}: {reason}", new=new, old=old, reason=reason)
+
+        def store(database: Database) -> None:
+            database.set_meta("incarnation", new.encode())
+            database.set_meta("machine", machine.encode())
+
+        self._run(store).addErrback(self._report, "storing the new incarnation")
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+
+    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
+        """Make changes durable on this machine, all or none; return the registers as written.
+
+        Raises:
+            Refused: see :meth:`beonss.store.database.Database.write`.
+            Unavailable: writing is halted.
+            StoreError: the disk is full or broken; nothing was changed.
+        """
+        if self._halted:
+            raise Unavailable(f"this master takes no changes: {self._halted}")
+        if not self.settled:
+            self._renew("a change was made before all other masters had answered")
+        incarnation, wall = self.incarnation, self._clock()
+
+        def work(database: Database) -> tuple[list[Register], dict[str, int]]:
+            return database.write(changes, wall, author, incarnation), database.vector()
+
+        return (await self._run(work, self._committed))[0]
+
+    async def merge(self, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
+        """Merge a page of a peer's answer; return the rows that won, when they are durable.
+
+        Args:
+            rows: as received.
+            vector: the sender's, with the last page of an answer only.
+
+        Raises:
+            MalformedError: nothing of it was merged.
+            StoreError: it could not be written.
+        """
+        rows, mine = list(rows), self.incarnation
+
+        def work(database: Database) -> tuple[list[Register], dict[str, int], bool]:
+            known = database.vector().get(mine, 0)
+            strange = (vector or {}).get(mine, 0) > known or any(
+                row.stamp.origin == mine and row.stamp.sequence > known for row in rows
+            )
+            return database.merge(rows, vector), database.vector(), strange
+
+        won, _, strange = await self._run(work, self._merged)
+        if strange and self.settled and mine and mine == self.incarnation:
+            self._renew("a peer knows writes of this incarnation that were not made here")
+        return won
+
+    def _merged(self, result: tuple[list[Register], dict[str, int], bool]) -> None:
+        self._committed(result[:2])
+
+    def _committed(self, result: tuple[list[Register], dict[str, int]]) -> None:
+        """Bring the memory up to what was committed, then tell everybody. Runs once per commit, in their order."""
+        rows, vector = result
+        moved = vector != self.vector
+        self.vector = vector
+        if rows:
+            self.view.apply(rows)
+            _raise_high(self._public_high, rows)
+            for listener in list(self._listeners):
+                try:
+                    listener(rows)
+                except Exception:  # noqa: BLE001 - one listener's bug is no reason to leave the others untold
+                    self.log.failure("a listener for account changes failed")
+        if rows or moved:
+            self._wake()
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener(rows)`` in the reactor after each commit, with what changed; return how to stop."""
+        self._listeners.append(listener)
+
+        def cancel() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return cancel
+
+    # --- answers to peers -------------------------------------------------------------------------------------------
+
+    async def page(
+        self, question: Context, more: object | None = None, *, public_only: bool = False, limit: int = 1000
+    ) -> Page:
+        """Return the next page of the answer to a question; see :meth:`beonss.store.database.Database.page`."""
+        return await self._run(lambda db: db.page(question, more, public_only=public_only, limit=limit))
+
+    def changed_since(self, question: Context, *, public_only: bool = False) -> "Deferred[None]":
+        """Return a Deferred that fires as soon as there is an answer to ``question``, at once if there is one now.
+
+        It may be cancelled; stopping cancels it.
+        """
+        waiter = _Waiter(dict(question), public_only, Deferred(self._forget_waiter))
+        if self._has_news(question, public_only=public_only):
+            waiter.deferred.callback(None)
+        else:
+            self._waiters.append(waiter)
+        return waiter.deferred
+
+    def _wake(self) -> None:
+        ready: list[_Waiter] = []
+        waiting: list[_Waiter] = []
+        for waiter in self._waiters:
+            (ready if self._has_news(waiter.question, public_only=waiter.public_only) else waiting).append(waiter)
+        self._waiters = waiting
+        for waiter in ready:
+            # One that is woken may cancel another.
+            if not waiter.deferred.called:
+                waiter.deferred.callback(None)
+
+    def _forget_waiter(self, deferred: "Deferred[None]") -> None:
+        self._waiters = [waiter for waiter in self._waiters if waiter.deferred is not deferred]
+
+    def _has_news(self, question: Context, *, public_only: bool) -> bool:
+        if public_only:
+            return has_public_news(self._public_high, self.vector, question)
+        return has_news(self.vector, question)
+
+    async def buffered(self, vector: Context, *, public_only: bool = False) -> Buffered:
+        """Return what is held here for a peer that acknowledged ``vector``."""
+        return await self._run(lambda db: db.buffered(vector, public_only=public_only))
+
+    async def digest(self, *, public_only: bool = False) -> tuple[dict[str, int], bytes]:
+        """Return the vector and the digest of all registers, both of one moment."""
+        return await self._run(lambda db: (db.vector(), db.digest(public_only=public_only)))
+
+    async def acknowledged(self) -> dict[str, Acknowledged]:
+        """Return what each peer last acknowledged, as kept on disk."""
+        return await self._run(Database.acknowledged)
+
+    async def acknowledge(self, peer: str, said: Acknowledged | None) -> None:
+        """Keep what a peer acknowledged; None forgets the peer."""
+        await self._run(lambda db: db.acknowledge(peer, said))
+
+    # --- notes of other parts ---------------------------------------------------------------------------------------
+
+    async def get(self, name: str) -> bytes | None:
+        """Return a note of another part."""
+        return await self._run(lambda db: db.get(name))
+
+    async def put(self, name: str, value: bytes | None) -> None:
+        """Keep a note of another part, durably; None removes it."""
+        await self._run(lambda db: db.put(name, value))
+
+    async def run(self, work: Callable[[Database], T]) -> T:
+        """Run anything else on the database, as one job; it must change no registers (the view would not follow)."""
+        return await self._run(work)
+
+    def _run(self, work: Callable[[Database], T], committed: Callable[[T], None] | None = None) -> "Deferred[T]":
+        done: Deferred[T] = Deferred(lambda _: None)
+
+        def finish(future: "Future[T]") -> None:
+            error = future.exception()
+            if error is not None:
+                if not done.called:
+                    done.errback(Failure(error))
+                return
+            result = future.result()
+            if committed is not None:
+                # Also when nobody waits for it any more: it is on the disk.
+                committed(result)
+            if not done.called:
+                done.callback(result)
+
+        self._jobs.submit(work).add_done_callback(lambda future: self._reactor.callFromThread(finish, future))
+        return done
+
+    def _report(self, failure: Failure, what: str) -> None:
+        self.log.failure("{what} failed", failure=failure, what=what)
+
+
+class _Waiter:
+    __slots__ = ("deferred", "public_only", "question")
+
+    def __init__(self, question: Context, public_only: bool, deferred: "Deferred[None]") -> None:
+        self.question = question
+        self.public_only = public_only
+        self.deferred = deferred
+
+
+def _raise_high(high: dict[str, int], rows: Iterable[Register]) -> None:
+    for row in rows:
+        if is_public(row.key.field) and row.stamp.sequence > high.get(row.stamp.origin, 0):
+            high[row.stamp.origin] = row.stamp.sequence

@@ -1,0 +1,539 @@
+"""The registers of one cluster on one machine, in one SQLite file: blocking, one connection, one thread.
+
+Writes stamp and number in the transaction that makes them; a merge moves the vector only with what it covers. See
+schema/v1.sql for the tables and :mod:`beonss.store.writer` for the thread that owns a database in a daemon.
+"""
+
+import hashlib
+import json
+import sqlite3
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from beonss.core.accounts import PUBLIC_FIELDS, PUBLIC_PREFIXES, is_public
+from beonss.core.registers import (
+    ABSENT,
+    MAX_TIME,
+    MAX_VALUE,
+    MAX_WALL,
+    Change,
+    Context,
+    Key,
+    Register,
+    Stamp,
+    check_register,
+    check_vector,
+    concurrent,
+    is_incarnation,
+    joined,
+    next_time,
+)
+from beonss.core.replication import Acknowledged, Page
+from beonss.errors import MalformedError, Refused, StoreError
+from beonss.store.failures import UnusableStoreError, translated
+from beonss.store.opening import file_system_magic, open_connection
+
+Scope = Literal["all", "public"]
+
+#: Bytes of values after which a page ends, whatever its limit of rows.
+PAGE_BYTES = 1 << 20
+
+_COLUMNS = "object, field, value, time, origin, sequence, author, context"
+_IS_PUBLIC = " OR ".join(
+    [f"field IN ({', '.join(repr(f) for f in sorted(PUBLIC_FIELDS))})"]
+    + [f"substr(field, 1, {len(prefix)}) = {prefix!r}" for prefix in PUBLIC_PREFIXES]
+)
+_NO_CONTEXT: Context = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Buffered:
+    """The registers that a peer's acknowledged vector does not cover.
+
+    Attributes:
+        count: how many.
+        objects: ids of the accounts and groups they belong to, each with how many of its registers.
+    """
+
+    count: int
+    objects: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The rest of an answer: row numbers stay valid, and a row overwritten meanwhile only holds something newer."""
+
+    vector: Context
+    rows: "array[int]"
+    position: int
+    number: int
+
+
+class Database:
+    """A cluster's registers on this machine; implements :class:`beonss.core.replication.Replica`.
+
+    Not thread-safe: all calls come from one thread at a time. Each method is one transaction unless it is called
+    inside :meth:`transaction`.
+
+    Args:
+        path: the file, or ``:memory:``.
+        cluster: the cluster's id; a file of another cluster is refused.
+        scope: ``all`` on masters; ``public`` on nodes, whose database refuses hashes.
+        durable: flush the disk at each commit.
+        magic: for tests: says on what file system a directory is.
+
+    Raises:
+        UnusableStoreError, BrokenStoreError: see :func:`beonss.store.opening.open_connection`.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        cluster: str,
+        *,
+        scope: Scope = "all",
+        durable: bool = True,
+        magic: Callable[[Path], int] = file_system_magic,
+    ) -> None:
+        self.path = path
+        self.cluster = cluster
+        self.scope = scope
+        self._connection = open_connection(path, durable=durable, magic=magic)
+        self._depth = 0
+        self._digests: dict[bool, int] | None = None
+        self._vector: dict[str, int] = {}
+        try:
+            self._claim_file()
+            self._vector = self._read_vector()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _claim_file(self) -> None:
+        with self.transaction():
+            for name, mine in (("cluster", self.cluster), ("scope", self.scope)):
+                found = self.meta(name)
+                if found is None:
+                    self.set_meta(name, mine.encode())
+                elif found != mine.encode():
+                    raise UnusableStoreError(
+                        f"{self.path}: belongs to {name} {found.decode(errors='replace')!r}, not to {mine!r}; "
+                        "use another state directory, or move the file away if that is no longer wanted"
+                    )
+
+    def close(self) -> None:
+        """Close the file; the WAL is folded into it."""
+        self._connection.close()
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open; SQLite ends one by itself on some errors (a full disk)."""
+        return self._connection.in_transaction
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make one transaction, or a savepoint inside another; an error undoes it and nothing outside it.
+
+        Raises:
+            StoreError: for every error of SQLite, translated.
+        """
+        vector, digests = dict(self._vector), None if self._digests is None else dict(self._digests)
+        depth = self._depth
+        begin, commit, undo = (
+            ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+            if depth == 0
+            else (f"SAVEPOINT s{depth}", f"RELEASE s{depth}", (f"ROLLBACK TO s{depth}", f"RELEASE s{depth}"))
+        )
+        try:
+            self._connection.execute(begin)
+            self._depth += 1
+            try:
+                yield
+                self._depth = depth
+                self._commit(commit)
+            except BaseException:
+                self._depth = depth
+                self._vector, self._digests = vector, digests
+                if self._connection.in_transaction:
+                    for statement in undo:
+                        self._connection.execute(statement)
+                raise
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from None
+
+    def _commit(self, statement: str) -> None:
+        # A method of its own so that tests can make a commit fail as a broken disk would.
+        self._connection.execute(statement)
+
+    # --- registers ---------------------------------------------------------------------------------------------------
+
+    def vector(self) -> dict[str, int]:
+        """Return what this replica covers: incarnation -> sequence number."""
+        return {origin: sequence for origin, sequence in self._vector.items() if sequence}
+
+    def register(self, key: Key) -> Register | None:
+        """Return one register."""
+        row = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM register WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608 - constants
+            (self.cluster, *key),
+        ).fetchone()
+        return None if row is None else _register(row)
+
+    def registers(self, batch: int = 5000) -> Iterator[list[Register]]:
+        """Return all registers in batches, for the start; writes between two batches are seen or not."""
+        last = 0
+        while True:
+            rows = self._connection.execute(
+                f"SELECT {_COLUMNS}, id FROM register WHERE id > ? AND cluster = ? ORDER BY id LIMIT ?",  # noqa: S608
+                (last, self.cluster, batch),
+            ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][-1]
+            yield [_register(row[:-1]) for row in rows]
+
+    def write(self, changes: Sequence[Change], wall_ms: int, author: str, incarnation: str) -> list[Register]:
+        """Write changes made on this machine, all or none; return them stamped and numbered.
+
+        Args:
+            changes: in the order of their sequence numbers.
+            wall_ms: this machine's clock, ms since the epoch.
+            author: for people; what is no text in it is escaped.
+            incarnation: of this machine; see :mod:`beonss.core.incarnation`.
+
+        Raises:
+            Refused: ``changed-meanwhile``: a register is not as the change expects; ``too-big``.
+            StoreError: it could not be written.
+        """
+        if not is_incarnation(incarnation):
+            raise StoreError(f"{self.path}: {incarnation!r} is no incarnation; nothing was written")
+        author = author.encode("utf-8", "backslashreplace").decode()[:255]
+        with self.transaction():
+            sequence = self._last_sequence(incarnation)
+            written = []
+            for change in changes:
+                sequence += 1
+                written.append(self._write_one(change, wall_ms, author, incarnation, sequence))
+            if written:
+                self._move_vector({incarnation: sequence})
+        return written
+
+    def _write_one(self, change: Change, wall_ms: int, author: str, incarnation: str, sequence: int) -> Register:
+        key = change.key
+        if len(change.value) > MAX_VALUE:
+            raise Refused("too-big", f"a value of {len(change.value)} bytes; at most {MAX_VALUE} are stored")
+        old = self.register(key)
+        if change.expect is not None and change.expect != (ABSENT if old is None else old.stamp):
+            raise Refused(
+                "changed-meanwhile", "somebody else changed the same entry in this moment; look at it and try again"
+            )
+        time = next_time(min(max(wall_ms, 0), MAX_WALL), old)
+        if time > MAX_TIME:
+            raise StoreError(f"register {key.object}/{key.field} has the highest possible stamp and cannot be written")
+        context = _NO_CONTEXT if old is None else joined(old.context, {old.stamp.origin: old.stamp.sequence})
+        loser = self._overruled_at(key)
+        if loser is not None:
+            context = joined(context, {loser.stamp.origin: loser.stamp.sequence})
+        new = Register(key, change.value, Stamp(time, incarnation, sequence), author, context)
+        self._put(old, new)
+        if loser is not None:
+            self._drop_overruled(key)
+        return new
+
+    def _last_sequence(self, incarnation: str) -> int:
+        # Rows may be here before the vector that covers them; their numbers must not be given twice.
+        highest = self._connection.execute(
+            "SELECT max(sequence) FROM register WHERE cluster = ? AND origin = ?", (self.cluster, incarnation)
+        ).fetchone()[0]
+        return max(highest or 0, self._vector.get(incarnation, 0))
+
+    def merge(self, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
+        """Merge a page of another replica's answer; return the rows that won.
+
+        Args:
+            rows: stored and relayed also where this version cannot read them.
+            vector: the sender's, with the last page only; this replica's then covers it too, in the same transaction.
+
+        Raises:
+            MalformedError: a row cannot be what a master sent; nothing of the page was merged.
+            StoreError: it could not be written.
+        """
+        rows = list(rows)
+        for row in rows:
+            check_register(row)
+            if self.scope == "public" and not is_public(row.key.field):
+                raise MalformedError(f"a peer sent this node a register that only masters hold ({row.key.field!r})")
+        if vector is not None:
+            check_vector(vector)
+        if not rows and vector is not None and all(self._vector.get(o, 0) >= n for o, n in vector.items()):
+            return []
+        with self.transaction():
+            won = [row for row in rows if self._merge_one(row)]
+            self._move_vector({row.stamp.origin: 0 for row in rows})
+            if vector is not None:
+                self._move_vector(vector)
+        return won
+
+    def _merge_one(self, row: Register) -> bool:
+        old = self.register(row.key)
+        if old is not None and self.scope == "all":
+            self._note_overruled(old, row)
+        if old is not None and not row.beats(old):
+            return False
+        self._put(old, row)
+        return True
+
+    def _put(self, old: Register | None, new: Register) -> None:
+        self._connection.execute(
+            f"INSERT INTO register (cluster, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+            " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
+            " origin = excluded.origin, sequence = excluded.sequence, author = excluded.author,"
+            " context = excluded.context",
+            (self.cluster, *_row(new)),
+        )
+        if self._digests is not None:
+            delta = _fingerprint(new) - (0 if old is None else _fingerprint(old))
+            self._digests[False] += delta
+            if is_public(new.key.field):
+                self._digests[True] += delta
+
+    def _move_vector(self, vector: Context) -> None:
+        for origin, sequence in vector.items():
+            if self._vector.get(origin, -1) < sequence:
+                self._connection.execute(
+                    "INSERT INTO vector (cluster, origin, sequence) VALUES (?, ?, ?)"
+                    " ON CONFLICT (cluster, origin) DO UPDATE SET sequence = excluded.sequence",
+                    (self.cluster, origin, sequence),
+                )
+                self._vector[origin] = sequence
+
+    def _read_vector(self) -> dict[str, int]:
+        return dict(
+            self._connection.execute(
+                "SELECT origin, sequence FROM vector WHERE cluster = ?", (self.cluster,)
+            ).fetchall()
+        )
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def page(
+        self, question: Context, more: object | None = None, *, public_only: bool = False, limit: int = 1000
+    ) -> Page:
+        """Return the next page of the answer to a question.
+
+        The answer is cut with its first page: it holds every register that the question does not cover, or what
+        overwrote it since, and ends with the vector of that moment.
+
+        Args:
+            question: the asker's vector.
+            more: :attr:`Page.more` of the page before; None to begin.
+            public_only: leave out what only masters hold.
+            limit: rows in a page at most; values of more than 1 MiB together also end a page.
+        """
+        answer = more if isinstance(more, _Answer) else self._cut(question, public_only=public_only)
+        rows: list[Register] = []
+        size, position = 0, answer.position
+        while position < len(answer.rows) and len(rows) < limit and (not rows or size < PAGE_BYTES):
+            row = self._connection.execute(
+                f"SELECT {_COLUMNS} FROM register WHERE id = ?",  # noqa: S608 - constants
+                (answer.rows[position],),
+            ).fetchone()
+            rows.append(_register(row))
+            size += len(row[2])
+            position += 1
+        if position < len(answer.rows):
+            rest = _Answer(answer.vector, answer.rows, position, answer.number + 1)
+            return Page(answer.number, rows, None, rest)
+        return Page(answer.number, rows, answer.vector)
+
+    def pages(self, question: Context, *, public_only: bool = False, limit: int = 1000) -> Iterator[Page]:
+        """Return all pages of the answer to a question, each read when it is asked for."""
+        page = self.page(question, public_only=public_only, limit=limit)
+        yield page
+        while page.more is not None:
+            page = self.page(question, page.more, public_only=public_only, limit=limit)
+            yield page
+
+    def _cut(self, question: Context, *, public_only: bool) -> _Answer:
+        rows = array("q")
+        for origin in self._vector:
+            rows.extend(
+                row[0]
+                for row in self._connection.execute(
+                    "SELECT id FROM register WHERE cluster = ? AND origin = ? AND sequence > ?"  # noqa: S608
+                    + (f" AND ({_IS_PUBLIC})" if public_only else ""),
+                    (self.cluster, origin, question.get(origin, 0)),
+                )
+            )
+        return _Answer(self.vector(), array("q", sorted(rows)), 0, 0)
+
+    def buffered(self, vector: Context, *, public_only: bool = False) -> Buffered:
+        """Return what is held here for a peer: the registers that the vector it acknowledged does not cover."""
+        objects: dict[str, int] = {}
+        for origin in self._vector:
+            for name, count in self._connection.execute(
+                "SELECT object, count(*) FROM register WHERE cluster = ? AND origin = ? AND sequence > ?"  # noqa: S608
+                + (f" AND ({_IS_PUBLIC})" if public_only else "")
+                + " GROUP BY object",
+                (self.cluster, origin, vector.get(origin, 0)),
+            ):
+                objects[name] = objects.get(name, 0) + count
+        return Buffered(sum(objects.values()), objects)
+
+    def digest(self, *, public_only: bool = False) -> bytes:
+        """Return 32 bytes that are equal on replicas with equal registers; kept up to date with each write.
+
+        Replicas with equal vectors and no unfinished pull must have equal digests (drift; see
+        :func:`beonss.core.replication.drifted`).
+        """
+        if self._digests is None:
+            self._digests = self._count_digests()
+        return (self._digests[public_only] % (1 << 256)).to_bytes(32, "big")
+
+    def recount(self) -> None:
+        """Compute the digests anew from the disk at the next call, instead of trusting what was kept."""
+        self._digests = None
+
+    def _count_digests(self) -> dict[bool, int]:
+        digests = {False: 0, True: 0}
+        for batch in self.registers():
+            for register in batch:
+                fingerprint = _fingerprint(register)
+                digests[False] += fingerprint
+                if is_public(register.key.field):
+                    digests[True] += fingerprint
+        return digests
+
+    # --- concurrent writes that lost ---------------------------------------------------------------------------------
+
+    def overruled(self) -> list[Register]:
+        """Return, per public register, the last concurrent write that lost, until somebody who saw both writes."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM overruled WHERE cluster = ? ORDER BY object, field",  # noqa: S608 - constants
+            (self.cluster,),
+        )
+        return [_register(row) for row in rows]
+
+    def _overruled_at(self, key: Key) -> Register | None:
+        row = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM overruled WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608
+            (self.cluster, *key),
+        ).fetchone()
+        return None if row is None else _register(row)
+
+    def _note_overruled(self, old: Register, new: Register) -> None:
+        known = self._overruled_at(old.key)
+        winner, loser = (new, old) if new.beats(old) else (old, new)
+        if known is not None and winner.saw(known):
+            self._drop_overruled(old.key)
+        # Hashes that lost are not kept, and the same value written twice is nothing to show.
+        if is_public(old.key.field) and concurrent(old, new) and old.value != new.value:
+            self._connection.execute(
+                f"INSERT OR REPLACE INTO overruled (cluster, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (self.cluster, *_row(loser)),
+            )
+
+    def _drop_overruled(self, key: Key) -> None:
+        self._connection.execute(
+            "DELETE FROM overruled WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
+        )
+
+    # --- what is this machine's own ----------------------------------------------------------------------------------
+
+    def meta(self, name: str) -> bytes | None:
+        """Return a value of this machine's own: ``incarnation``, ``machine``, ``members``, ``description`` ..."""
+        return self._get("meta", name)
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        """Keep a value of this machine's own."""
+        self._set("meta", name, value)
+
+    def get(self, name: str) -> bytes | None:
+        """Return a note of another part (a delivery's cursor, a rate limit), None if there is none."""
+        return self._get("note", name)
+
+    def put(self, name: str, value: bytes | None) -> None:
+        """Keep a note of another part under a name of its own; None removes it."""
+        self._set("note", name, value)
+
+    def notes(self, prefix: str) -> dict[str, bytes]:
+        """Return all notes whose names begin with ``prefix``."""
+        rows = self._connection.execute(
+            "SELECT name, value FROM note WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+        )
+        return dict(rows.fetchall())
+
+    def _get(self, table: str, name: str) -> bytes | None:
+        row = self._connection.execute(f"SELECT value FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608
+        return None if row is None else bytes(row[0])
+
+    def _set(self, table: str, name: str, value: bytes | None) -> None:
+        with self.transaction():
+            if value is None:
+                self._connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608 - constants
+            else:
+                self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (name, value))  # noqa: S608
+
+    def acknowledge(self, peer: str, said: Acknowledged | None) -> None:
+        """Keep what a peer last acknowledged; None when it was removed from the member list."""
+        with self.transaction():
+            if said is None:
+                self._connection.execute(
+                    "DELETE FROM acknowledged WHERE cluster = ? AND peer = ?", (self.cluster, peer)
+                )
+            else:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO acknowledged (cluster, peer, incarnation, vector) VALUES (?, ?, ?, ?)",
+                    (self.cluster, peer, said.incarnation, _dumped(said.vector)),
+                )
+
+    def acknowledged(self) -> dict[str, Acknowledged]:
+        """Return what each peer last acknowledged."""
+        rows = self._connection.execute(
+            "SELECT peer, incarnation, vector FROM acknowledged WHERE cluster = ?", (self.cluster,)
+        )
+        return {peer: Acknowledged(incarnation, json.loads(vector)) for peer, incarnation, vector in rows}
+
+    def backup(self, path: Path) -> None:
+        """Write a copy to a new file, as of now. Restored, it takes a new incarnation by itself.
+
+        Raises:
+            StoreError: the file exists already or cannot be written.
+        """
+        try:
+            self._connection.execute("VACUUM INTO ?", (str(path),))
+            path.chmod(0o600)
+        except sqlite3.Error as error:
+            raise translated(error, path) from None
+
+
+def _register(row: Sequence[object]) -> Register:
+    name, field, value, time, origin, sequence, author, context = row
+    return Register(
+        Key(str(name), sys.intern(str(field))),
+        bytes(value),  # type: ignore[call-overload]
+        Stamp(int(time), sys.intern(str(origin)), int(sequence)),  # type: ignore[call-overload]
+        str(author),
+        _NO_CONTEXT if context == "{}" else json.loads(str(context)),
+    )
+
+
+def _row(register: Register) -> tuple[str, str, bytes, int, str, int, str, str]:
+    return (*register.key, register.value, *register.stamp, register.author, _dumped(register.context))
+
+
+def _dumped(vector: Context) -> str:
+    return json.dumps(dict(vector), sort_keys=True, separators=(",", ":")) if vector else "{}"
+
+
+def _fingerprint(register: Register) -> int:
+    # Sums of these modulo 2**256 do not depend on the order, and one register can be taken out again.
+    text = json.dumps([*register.key, *register.stamp, hashlib.sha256(register.value).hexdigest()])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")

@@ -1,0 +1,69 @@
+"""Small files that are replaced as a whole: a reader sees the old or the new one, also after a power cut."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from beonss.errors import StoreError
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o600, *, exclusive: bool = False) -> None:
+    """Write ``data`` to ``path``: temporary file beside it, flush, rename, flush of the directory.
+
+    Args:
+        path: the file; its directory must exist.
+        data: all of its new content.
+        mode: its permissions, whatever the umask.
+        exclusive: refuse to replace an existing file (keys).
+
+    Raises:
+        StoreError: it could not be written, or ``exclusive`` and it exists; what was there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            if exclusive:
+                # link(2) fails where rename(2) would replace.
+                os.link(temporary, path)
+            else:
+                temporary.replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+        _flush_directory(path.parent)
+    except FileExistsError:
+        raise StoreError(f"{path}: exists already and is not replaced; move it away if it is not wanted") from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def read_file(path: Path, limit: int = 1 << 24) -> bytes | None:
+    """Return the content of a file of at most ``limit`` bytes, None if there is no such file.
+
+    Raises:
+        StoreError: it cannot be read or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > limit:
+        raise StoreError(f"{path}: has more than {limit} bytes; this is not what we wrote")
+    return data
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
