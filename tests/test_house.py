@@ -208,6 +208,24 @@ class TestDocuments:
         )
         assert done.stdout + done.stderr == ""
 
+    def test_examples_in_the_manual_page_are_sound(self) -> None:
+        """A description copied from beonss.toml(5) passes the check it describes."""
+        from beonss.wire.description import parse  # noqa: PLC0415
+
+        page = (ROOT / "docs/man/beonss.toml.5").read_text("utf-8")
+        blocks = [
+            block.replace("\\-", "-") for block in re.findall(r"^\.nf\n(.*?)^\.fi$", page, re.DOTALL | re.MULTILINE)
+        ]
+        whole = next(block for block in blocks if block.startswith("[cluster]"))
+        assert parse(whole.encode(), "beonss.toml.5").node_count > 0
+        # The other blocks are parts: each becomes whole with the same cluster and a host.
+        start = '[cluster]\nname="X"\nzone="x.example.org"\nnetworks=["10.5.0.0/16", "fd00:5::/32"]\nmasters=["head"]\n'
+        host = '[hosts]\nhead = "10.5.0.250"\n'
+        hosts = next(block for block in blocks if block.startswith("frodo"))
+        nodes = next(block for block in blocks if block.startswith("[[nodes]]"))
+        assert parse((start + host + hosts).encode(), "hosts").find("nis") is not None
+        assert parse((start + host + nodes).encode(), "nodes").find("r05n32") is not None
+
     def test_manual_page_names_every_command(self) -> None:
         """Each subcommand of ``beonss`` stands in beonss(8)."""
         from beonss.admin.main import COMMANDS  # noqa: PLC0415
