@@ -100,8 +100,10 @@ class Names(Protocol):
     def find_number(self, number: int, /) -> Named | None: ...  # noqa: D102
     def self_name(self, asker: Address, /) -> Named | None: ...  # noqa: D102
     def master_order(self, asker: Address | None, /) -> Sequence[Named]: ...  # noqa: D102
-    def names(self) -> Iterator[Named]: ...  # noqa: D102 - lazily
-    def netgroups(self) -> Mapping[str, Iterable[Named]]: ...  # noqa: D102 - lazily
+    def find_mac(self, mac: str, /) -> Named | None: ...  # noqa: D102
+    def names(self) -> Iterator[Named]: ...  # noqa: D102 - everything that has a name, computed one by one
+    def hosts(self) -> Iterator[Named]: ...  # noqa: D102 - only these have Ethernet addresses
+    def netgroups(self) -> Mapping[str, Iterable[str]]: ...  # noqa: D102 - names of hosts, computed one by one
 
 
 class LocalNames:
@@ -180,8 +182,6 @@ class Lookups:
         self.local = local or LocalNames()
         self.rules = rules or Rules()
         self._known = known
-        self._ethers_of: Names | None = None
-        self._ethers: dict[bytes, Ether] = {}
 
     # --- accounts ------------------------------------------------------------------------------------------------
 
@@ -278,16 +278,12 @@ class Lookups:
 
     def ether_by_address(self, address: bytes) -> Ether | None:
         """Return the host with an Ethernet address of six bytes."""
-        names = self._names()
-        if self._ethers_of is not names:
-            # TODO-SEAM
-            self._ethers = {ether.address: ether for ether in self.ethers()}
-            self._ethers_of = names
-        return self._ethers.get(address)
+        found = self._names().find_mac(address.hex(":"))
+        return None if found is None else _ether(found)
 
     def ethers(self) -> Iterator[Ether]:
         """Return all hosts whose Ethernet address is described."""
-        found = (_ether(named) for named in self._names().names())
+        found = (_ether(named) for named in self._names().hosts())
         return (ether for ether in found if ether is not None)
 
     def netgroup(self, name: str) -> Iterator[Triple] | None:
@@ -349,10 +345,10 @@ def _ether(named: Named) -> Ether | None:
     return Ether(named.name, address) if len(address) == 6 else None
 
 
-def _triples(names: Names, members: Iterable[Named]) -> Iterator[Triple]:
-    for named in members:
-        yield Triple(f"{named.name}.{names.zone}")
-        yield Triple(named.name)
+def _triples(names: Names, members: Iterable[str]) -> Iterator[Triple]:
+    for name in members:
+        yield Triple(f"{name}.{names.zone}")
+        yield Triple(name)
 
 
 def _shadow(user: User) -> Shadow:

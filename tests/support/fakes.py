@@ -46,7 +46,7 @@ class FakeNames:
 
     def __init__(self, racks: int = 4, nodes: int = 20) -> None:
         self.racks, self.nodes = racks, nodes
-        self.hosts = {
+        self.machines = {
             "frodo": FakeNamed("frodo", (IPv4Address("10.5.0.1"), IPv6Address("fd00:5::1")), ("www",), "host"),
             "gamgee": FakeNamed("gamgee", (IPv4Address("10.5.0.2"),), (), "host"),
             "switch": FakeNamed("switch", (IPv4Address("10.5.0.9"),), (), "host", None, "02:00:00:00:00:09"),
@@ -62,8 +62,11 @@ class FakeNames:
             for position in range(1, self.nodes + 1):
                 yield self.node(rack, position)
 
+    def hosts(self) -> Iterator[FakeNamed]:
+        return iter(self.machines.values())
+
     def names(self) -> Iterator[FakeNamed]:
-        yield from self.hosts.values()
+        yield from self.hosts()
         yield from self.all_nodes()
 
     def find(self, name: str) -> FakeNamed | None:
@@ -86,10 +89,10 @@ class FakeNames:
         return self.find_address(asker)
 
     def master_order(self, asker: IPv4Address | IPv6Address | None) -> tuple[FakeNamed, ...]:
-        return (self.hosts["frodo"], self.hosts["gamgee"])
+        return (self.machines["frodo"], self.machines["gamgee"])
 
-    def netgroups(self) -> Mapping[str, Iterator[FakeNamed]]:
-        return {"cluster": self.all_nodes()}
+    def netgroups(self) -> Mapping[str, Iterator[str]]:
+        return {"cluster": (node.name for node in self.all_nodes())}
 
 
 class Rows:
