@@ -7,32 +7,15 @@ account another number, and does not replace a password by an older one.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from beonss.core.accounts import (
-    PRESENT,
-    Aging,
-    GroupEntry,
-    Kind,
-    Password,
-    Presence,
-    UserEntry,
-    decode,
-    object_id,
-)
-from beonss.core.passwdfile import (
-    GROUP,
-    PASSWD,
-    SHADOW,
-    Document,
-    GroupLine,
-    PasswdLine,
-    ShadowLine,
-    UnwritableError,
-)
-from beonss.core.registers import Key, Register
+from beonss.core import intents
+from beonss.core.accounts import Aging, GroupEntry, Kind, Password, UserEntry, entry_problems, password_problems
+from beonss.core.passwdfile import Document, GroupLine, PasswdLine, ShadowLine
+from beonss.core.registers import Change
+from beonss.core.view import AccountView
 from beonss.errors import ConfigurationError, MalformedError
 
 #: The lowest uid and gid taken by default; below are the accounts of the system itself.
@@ -227,65 +210,6 @@ def _user(line: PasswdLine, shadow: ShadowLine | None) -> UserRecord:
     )
 
 
-class HeldUser(Protocol):
-    """What :func:`plan` reads of a user held here (``beonss.core.view.User``)."""
-
-    @property
-    def id(self) -> str:
-        """Object id."""
-
-    @property
-    def entry(self) -> UserEntry:
-        """The public part."""
-
-    @property
-    def password(self) -> Password | None:
-        """None if there is none."""
-
-    @property
-    def aging(self) -> Aging:
-        """Ageing fields."""
-
-    @property
-    def locked(self) -> bool:
-        """Whether it is locked."""
-
-
-class HeldGroup(Protocol):
-    """What :func:`plan` reads of a group held here (``beonss.core.view.Group``)."""
-
-    @property
-    def id(self) -> str:
-        """Object id."""
-
-    @property
-    def entry(self) -> GroupEntry:
-        """The public part."""
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """User names."""
-
-
-class Held(Protocol):
-    """The accounts held here, as far as :func:`plan` reads them (``beonss.core.view.AccountView``)."""
-
-    def user(self, name: str, /) -> HeldUser | None:
-        """The user served under a name."""
-
-    def user_by_uid(self, uid: int, /) -> HeldUser | None:
-        """The user served under a uid."""
-
-    def group(self, name: str, /) -> HeldGroup | None:
-        """The group served under a name."""
-
-    def group_by_gid(self, gid: int, /) -> HeldGroup | None:
-        """The group served under a gid."""
-
-    def register(self, key: Key, /) -> Register | None:
-        """A register, or None."""
-
-
 Action = Literal["create", "change", "unchanged", "skip"]
 
 
@@ -343,29 +267,37 @@ class Plan:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def plan(held: Held, batch: Batch, *, overwrite: bool = False, revive: bool = False) -> Plan:
+def plan(
+    view: AccountView,
+    batch: Batch,
+    *,
+    overwrite: bool = False,
+    revive: bool = False,
+    coming: Iterable[str] = (),
+) -> Plan:
     """Compare records with the accounts held here.
 
     Args:
-        held: the accounts held here.
+        view: the accounts held here.
         batch: what to import.
         overwrite: take the files' passwords and locks even where those held here are newer.
         revive: create accounts again that were deleted here.
+        coming: names of users that another part of the same import would create (a plan that is only shown).
     """
     items: list[Item] = []
     users: list[UserStep] = []
     groups: list[GroupStep] = []
     unknown: list[tuple[str, str]] = []
-    coming: set[str] = set()
+    names = set(coming)
     for record in batch.users:
-        item, step = _plan_user(held, record, overwrite, revive)
+        item, step = _plan_user(view, record, overwrite, revive)
         items.append(item)
         if step is not None:
             users.append(step)
         if item.action == "create":
-            coming.add(record.entry.name)
+            names.add(record.entry.name)
     for grouped in batch.groups:
-        item, group_step, missing = _plan_group(held, grouped, coming, revive)
+        item, group_step, missing = _plan_group(view, grouped, names, revive)
         items.append(item)
         if group_step is not None:
             groups.append(group_step)
@@ -374,18 +306,19 @@ def plan(held: Held, batch: Batch, *, overwrite: bool = False, revive: bool = Fa
     return Plan(tuple(items), tuple(users), tuple(groups), tuple(unknown), dict(counts))
 
 
-def _plan_user(held: Held, record: UserRecord, overwrite: bool, revive: bool) -> tuple[Item, UserStep | None]:
+def _plan_user(view: AccountView, record: UserRecord, overwrite: bool, revive: bool) -> tuple[Item, UserStep | None]:
     entry = record.entry
     wrong = unwritable(record)
     if wrong is not None:
         return Item("user", entry.name, "skip", (wrong,)), None
-    known = held.user(entry.name)
+    known = view.user(entry.name)
     if known is None:
-        owner = held.user_by_uid(entry.uid)
+        owner = view.user_by_uid(entry.uid)
         if owner is not None:
             return Item("user", entry.name, "skip", (f"uid {entry.uid} belongs to {owner.entry.name} here",)), None
-        if not revive and was_deleted(held, "user", entry.name, entry.uid):
-            return Item("user", entry.name, "skip", ("was deleted here; --revive creates it again",)), None
+        past = was_deleted(view, "user", entry.name, entry.uid)
+        if past is not None and not revive:
+            return Item("user", entry.name, "skip", (past,)), None
         step = UserStep(None, entry.name, entry.uid, entry, record.password, record.locked or None, record.aging)
         notes = () if record.password is not None else ("no password",)
         return Item("user", entry.name, "create", notes), step
@@ -419,21 +352,22 @@ def _plan_user(held: Held, record: UserRecord, overwrite: bool, revive: bool) ->
 
 
 def _plan_group(
-    held: Held, record: GroupRecord, coming: set[str], revive: bool
+    view: AccountView, record: GroupRecord, coming: set[str], revive: bool
 ) -> tuple[Item, GroupStep | None, list[str]]:
     entry = record.entry
     wrong = unwritable(record)
     if wrong is not None:
         return Item("group", entry.name, "skip", (wrong,)), None, []
-    present = [name for name in record.members if name in coming or held.user(name) is not None]
+    present = [name for name in record.members if name in coming or view.user(name) is not None]
     missing = [name for name in record.members if name not in present]
-    known = held.group(entry.name)
+    known = view.group(entry.name)
     if known is None:
-        owner = held.group_by_gid(entry.gid)
+        owner = view.group_by_gid(entry.gid)
         if owner is not None:
             return Item("group", entry.name, "skip", (f"gid {entry.gid} belongs to {owner.entry.name} here",)), None, []
-        if not revive and was_deleted(held, "group", entry.name, entry.gid):
-            return Item("group", entry.name, "skip", ("was deleted here; --revive creates it again",)), None, []
+        past = was_deleted(view, "group", entry.name, entry.gid)
+        if past is not None and not revive:
+            return Item("group", entry.name, "skip", (past,)), None, []
         return Item("group", entry.name, "create"), GroupStep(None, entry, tuple(present)), missing
     if known.entry.gid != entry.gid:
         text = f"has gid {known.entry.gid} here and {entry.gid} in the file; numbers are never changed"
@@ -447,33 +381,59 @@ def _plan_group(
 
 
 def unwritable(record: UserRecord | GroupRecord) -> str | None:
-    """Say why a record could never be written to passwd(5), shadow(5) or group(5), or None."""
-    try:
-        if isinstance(record, GroupRecord):
-            GROUP.line(GroupLine(record.entry.name, "x", record.entry.gid, record.members))
-            return None
-        entry = record.entry
-        PASSWD.line(PasswdLine(entry.name, "x", entry.uid, entry.gid, entry.gecos, entry.home, entry.shell))
-        if record.password is not None:
-            SHADOW.line(ShadowLine(entry.name, record.password.hash))
-    except UnwritableError as error:
-        return str(error)
+    """Say why a record can be no account of the cluster, or None."""
+    problems = list(entry_problems(record.entry))
+    if isinstance(record, UserRecord) and record.password is not None:
+        problems += password_problems(record.password)
+    return "; ".join(problems) or None
+
+
+def was_deleted(view: AccountView, kind: Kind, name: str, number: int) -> str | None:
+    """Say what a new account would bring back, or None: a deleted one of its name, or a number once used."""
+    if view.next_generation(kind, name) > 0:
+        return f"a {kind} of this name was deleted here; --revive makes a new one"
+    unused = view.next_uid(number) if kind == "user" else view.next_gid(number)
+    if unused != number:
+        return f"{'uid' if kind == 'user' else 'gid'} {number} was used before here; --revive uses it again"
     return None
 
 
-def was_deleted(held: Held, kind: Kind, name: str, number: int) -> bool:
-    """Say whether an account with this name and number was deleted here (and not created again)."""
-    generation = 0
-    deleted = False
-    while True:
-        register = held.register(Key(object_id(kind, name, number, generation), PRESENT))
-        if register is None:
-            return deleted
-        try:
-            deleted = not decode(Presence, register.value).present
-        except MalformedError:
-            return deleted
-        generation += 1
+def user_changes(view: AccountView, step: UserStep, wall: int) -> list[Change]:
+    """Return the changes that carry out a step; ``wall`` is the clock in ms.
+
+    Raises:
+        Refused: it no longer fits what is held here.
+    """
+    if step.entry is not None and step.id is None:
+        return intents.create_user(
+            view, step.entry, wall, password=step.password, aging=step.aging, locked=bool(step.locked)
+        )
+    changes: list[Change] = []
+    if step.entry is not None:
+        changes += intents.modify_user(view, step.name, step.entry)
+    if step.password is not None:
+        changes += intents.set_password(view, step.name, step.password)
+    if step.aging is not None:
+        changes += intents.set_aging(view, step.name, step.aging)
+    if step.locked is not None:
+        changes += intents.set_lock(view, step.name, locked=step.locked)
+    return changes
+
+
+def group_changes(view: AccountView, step: GroupStep, wall: int) -> list[Change]:
+    """Return the changes that carry out a step, once its members are held here; ``wall`` is the clock in ms.
+
+    Raises:
+        Refused: it no longer fits what is held here.
+    """
+    changes: list[Change] = []
+    identifier = step.id
+    if identifier is None:
+        changes += intents.create_group(view, step.entry, wall)
+        identifier = intents.new_id(view, "group", step.entry.name, step.entry.gid)
+    for name in step.add:
+        changes += intents.set_member(view, identifier, intents.find_user(view, name).id, member=True)
+    return changes
 
 
 def to_json(record: UserRecord | GroupRecord) -> dict[str, Any]:
