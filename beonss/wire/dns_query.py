@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from beonss.core.records import DomainName, RecordType, ReplyCode
+from beonss.core.records import DomainName, RecordType, ReplyCode, shown
 from beonss.errors import MalformedError
 from beonss.wire.dns_layout import CLASSIC_LIMIT, FIXED, HEADER, OPCODE, PAIR, RECURSION_DESIRED, RESPONSE, opt_record
 
@@ -59,6 +59,16 @@ class Query:
     class_: int
     question: bytes
     edns: Edns | None
+
+    @property
+    def recursion_desired(self) -> bool:
+        """Whether the client wants other servers to be asked for it (RD)."""
+        return bool(self.flags & RECURSION_DESIRED)
+
+    @property
+    def text(self) -> str:
+        """The name for a log."""
+        return shown(self.name)
 
     @property
     def udp_limit(self) -> int:
