@@ -1,0 +1,68 @@
+"""The audit log: one line per try, private, appended, rotated under our hands, never with a secret."""
+
+import json
+
+import pytest
+
+from beonss.errors import StoreError
+from beonss.store.audit import AuditLog, read_audit
+
+
+@pytest.fixture
+def log(tmp_path):
+    return AuditLog(tmp_path / "audit.log", lambda: 1234.5678, "frodo")
+
+
+def test_a_line_says_who_what_and_when_and_only_root_can_read_it(log):
+    log.record(
+        "change-password", user="alice", source="local uid 1001", outcome="refused", code="wrong-password", held=None
+    )
+    assert json.loads(log.path.read_text()) == {
+        "time": 1234.568,
+        "machine": "frodo",
+        "event": "change-password",
+        "user": "alice",
+        "source": "local uid 1001",
+        "outcome": "refused",
+        "code": "wrong-password",
+    }
+    assert log.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_field_that_is_not_on_the_list_is_refused(log):
+    with pytest.raises(ValueError):
+        log.record("change-password", new="s3cret")
+    assert not log.path.exists()
+
+
+def test_after_a_rotation_the_next_line_is_in_the_new_file(log):
+    log.record("login", user="alice")
+    log.path.rename(log.path.with_suffix(".1"))
+    log.record("login", user="bob")
+    assert [line["user"] for line in read_audit(log.path)] == ["bob"]
+
+
+def test_names_from_outside_cannot_forge_lines_or_fill_the_disk(log):
+    log.record("login", user='a"\n{"event":"x"}' + "x" * 10_000 + "\udcff")
+    assert log.path.read_bytes().count(b"\n") == 1
+    assert log.path.stat().st_size < 1500
+    assert next(read_audit(log.path))["event"] == "login"
+
+
+def test_a_line_cut_by_a_power_failure_is_passed_over(log):
+    log.record("login", user="alice")
+    with log.path.open("ab") as file:
+        file.write(b'{"event":"lo\n[1]\n\xff\n')
+    log.record("login", user="bob")
+    assert [line["user"] for line in read_audit(log.path)] == ["alice", "bob"]
+
+
+def test_what_cannot_be_written_or_read_is_a_store_error(tmp_path):
+    for path in (tmp_path / "missing" / "audit.log", tmp_path):
+        with pytest.raises(StoreError, match="audit log"):
+            AuditLog(path, lambda: 0.0, "frodo").record("login")
+    with pytest.raises(StoreError):
+        list(read_audit(tmp_path / "nothing"))
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError):
+        AuditLog(tmp_path / "link", lambda: 0.0, "frodo").record("login")
