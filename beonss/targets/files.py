@@ -247,7 +247,9 @@ class FilesTarget:
         for name in sorted(old):
             if (is_user, name) not in wanted:
                 texts += [self._settle(files, edit, (file, name), state.object, None) for file in lines]
-        if state.entry is not None or not files.is_system(state):
+        kept = self._journal.get("passwd" if is_user else "group", state.name)
+        others = kept is not None and kept.object != state.object
+        if state.entry is not None or not (others or files.is_system(state)):
             texts += [self._settle(files, edit, (file, state.name), state.object, line) for file, line in lines.items()]
         return next((Outcome("conflict", text) for text in texts if text), DELIVERED)
 
