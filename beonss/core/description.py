@@ -6,7 +6,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
@@ -19,6 +19,8 @@ Network = IPv4Network | IPv6Network
 
 #: TCP port of a master's sync listener where the description names none.
 SYNC_PORT = 7653
+#: Names whose meaning depends on who asks, or that every machine has for itself.
+RESERVED_NAMES = frozenset({"master", "self", "localhost"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -144,6 +146,7 @@ class Description:
         ttl: seconds.
         networks: all the address space of the cluster.
         reverse: the reverse zones it answers for, each on an octet (IPv4) or nibble (IPv6) boundary.
+        places: where ``networks`` and ``reverse`` are said.
     """
 
     source: str
@@ -158,7 +161,7 @@ class Description:
     hosts: tuple[HostEntry, ...]
     rules: tuple[RuleEntry, ...]
     settings: Settings
-    cluster_place: Place
+    places: Mapping[str, Place]
 
 
 def digest(description: Description) -> str:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from beonss.core.description import Description, HostEntry, Network, Settings, digest
 from beonss.core.explain import Explanation, explain
-from beonss.core.nameindex import NameIndex
-from beonss.core.numbering import NODE, Address, Block, Interface, NamePattern, Rule
+from beonss.core.nameindex import Cut, NameIndex, NamePiece, Shape
+from beonss.core.numbering import NODE, Address, AddressPattern, Block, Interface, NamePattern, Rule
 from beonss.core.radix import MixedRadix
 from beonss.core.ranges import SpanIndex
 
@@ -71,16 +71,16 @@ class AddressSpan:
     numbers: MixedRadix
 
     @property
-    def version(self) -> int:
-        """4 or 6."""
-        return self.interface.addresses[self.which].version
+    def pattern(self) -> AddressPattern:
+        """The pattern."""
+        return self.interface.addresses[self.which]
 
     def index(self, number: int) -> int | None:
         """Return the index in the rule of the member with this address, or None."""
         digits = self.numbers.decode(number)
         if digits is None:
             return None
-        return self.block.index(dict(zip(self.interface.addresses[self.which].terms, digits, strict=True)))
+        return self.block.index(dict(zip(self.pattern.terms, digits, strict=True)))
 
 
 class NodeNames:
@@ -146,7 +146,7 @@ class Naming:
             for block in rule.spread(pattern)
         ]
         self.spans = {
-            version: SpanIndex((s.numbers.low, s.numbers.high, s) for s in spans if s.version == version)
+            version: SpanIndex((s.numbers.low, s.numbers.high, s) for s in spans if s.pattern.version == version)
             for version in (4, 6)
         }
         self._hosts: dict[str, Named] = {}
@@ -179,6 +179,11 @@ class Naming:
         found = ((self.find(entry.name), entry) for entry in self.description.masters)
         return tuple(MasterSpec(named.name, named.addresses, entry.port) for named, entry in found if named)
 
+    @property
+    def shapes(self) -> Mapping[Shape, list[tuple[tuple[Cut, ...], SpanIndex[NamePiece]]]]:
+        """All names that rules make, by their shape; see :mod:`beonss.core.nameindex`."""
+        return self._patterns.shapes
+
     def short(self, name: str) -> str | None:
         """Return the lower-case single label of a name, or None if it is not in the zone.
 
@@ -199,16 +204,20 @@ class Naming:
         if label is None:
             return None
         host = self._hosts.get(label)
-        if host is not None:
-            return host
+        return host if host is not None else self.find_by_rule(label)
+
+    def find_by_rule(self, label: str) -> Named | None:
+        """Return the node or derived host with this lower-case single label, or None; hosts do not count."""
         hit = self._patterns.find(label)
         return None if hit is None else self._member(*hit)
 
     def find_address(self, address: Address) -> Named | None:
         """Return what has this address, or None."""
         host = self._host_addresses.get(address)
-        if host is not None:
-            return host
+        return host if host is not None else self.find_address_by_rule(address)
+
+    def find_address_by_rule(self, address: Address) -> Named | None:
+        """Return the node or derived host with this address, or None; hosts do not count."""
         number = int(address)
         for span in self.spans[address.version].overlapping(number, number):
             index = span.index(number)

@@ -249,9 +249,13 @@ class Rule:
     def _firsts(self) -> list[int]:
         return [block.first for block in self.blocks]
 
+    def block(self, index: int) -> Block:
+        """Return the block of the member with this index."""
+        return self.blocks[bisect_right(self._firsts, index) - 1]
+
     def values(self, index: int) -> dict[str, int]:
         """Return the coordinates, ``node`` included, of the member with this index."""
-        values = self.blocks[bisect_right(self._firsts, index) - 1].values(index)
+        values = self.block(index).values(index)
         values[NODE] = self.start + index
         return values
 

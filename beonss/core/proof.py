@@ -1,9 +1,521 @@
-"""The proof that a description maps every name and address one way and back."""
+"""The proof that a description maps every name and every address one way and back.
 
-from beonss.core.description import Problem
-from beonss.core.naming import Naming
+What is shown, for all nodes at once and without enumerating one of them:
+
+- each pattern is one to one: it uses every coordinate that varies, and its weights leave room for the
+  digits below them;
+- no name and no address is made twice, by two patterns, two rules, two blocks or a host (patterns of names
+  are compared shape by shape, sets of addresses as mixed-radix numbers, both exactly);
+- nothing lies in a reserved range, outside the cluster's networks or outside its reverse zones, and every
+  name is a legal one.
+
+Each refusal names a counterexample. Where two sets interleave so that comparing them would take too long, the
+description is refused as well: what is not proven does not load.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address
+
+from beonss.core.description import RESERVED_NAMES, Network, Place, Problem
+from beonss.core.nameindex import NamePiece
+from beonss.core.naming import AddressSpan, Named, Naming
+from beonss.core.numbering import LABEL_LENGTH, NODE, Address, AddressPattern, Block, Interface, NamePattern, Rule
+from beonss.core.radix import Budget, MixedRadix, UndecidedError
+from beonss.core.ranges import SpanIndex
+
+#: RFC 1035 section 2.3.4, without the final dot.
+NAME_LENGTH = 253
+#: Steps all comparisons of one proof may take together, a few seconds.
+STEPS = 2_000_000
+
+_TOP = {4: 2**32 - 1, 6: 2**128 - 1}
 
 
-def prove(naming: Naming, *, complete: bool = True) -> list[Problem]:
-    """Return what is wrong; empty when the description is sound."""
-    return []
+def prove(naming: Naming, *, without: Collection[str] = (), budget: Budget | None = None) -> list[Problem]:
+    """Return everything that is wrong with a description; empty when it is proven.
+
+    Args:
+        naming: the compiled description.
+        without: parts to leave out because what they are about could not be read: ``masters``, ``territory``.
+        budget: for tests: how many steps the comparisons may take.
+    """
+    proof = _Proof(naming, budget or Budget(STEPS))
+    proof.ranges()
+    proof.patterns()
+    proof.names()
+    proof.addresses()
+    proof.hosts()
+    if "territory" not in without:
+        proof.territory()
+    if "masters" not in without:
+        proof.masters()
+    return proof.problems
+
+
+class _Proof:
+    """The collected refusals of one description."""
+
+    def __init__(self, naming: Naming, budget: Budget) -> None:
+        self.naming = naming
+        self.budget = budget
+        self.problems: list[Problem] = []
+        # Patterns already refused: a pattern that is not one to one has no meaningful overlaps.
+        self.refused: set[tuple[str, str]] = set()
+        # Pairs already refused: one counterexample each is enough.
+        self.pairs: set[tuple[str, str, str, str]] = set()
+        # Blocks that describe the same members: reported as that, not again as names and addresses.
+        self.blocks: set[tuple[int, int]] = set()
+
+    def report(self, place: Place, text: str) -> None:
+        self.problems.append(Problem(self.naming.source, place.line, place.option, text))
+
+    # Products of ranges
+
+    def ranges(self) -> None:
+        """Show that no coordinates are described twice within a rule."""
+        for rule in self.naming.rules:
+            spans = SpanIndex((b.sets[0].low, b.sets[0].high, b) if b.sets else (0, 0, b) for b in rule.blocks)
+            try:
+                for one, two in spans.pairs():
+                    self._compare_blocks(rule, one, two)
+            except UndecidedError:
+                text = "too many ranges interleave to be told apart in time; use fewer, larger ranges"
+                self.report(Place(rule.line, f"{rule.option}.ranges"), text)
+
+    def _compare_blocks(self, rule: Rule, one: Block, two: Block) -> None:
+        theirs = dict(zip(two.coordinates, two.sets, strict=True))
+        common: dict[str, int] = {}
+        for name, mine in zip(one.coordinates, one.sets, strict=True):
+            self.budget.spend(min(len(mine.spans), len(theirs[name].spans)))
+            value = mine.first_common(theirs[name])
+            if value is None:
+                return
+            common[name] = value
+        self.blocks.add((id(one), id(two)))
+        self.blocks.add((id(two), id(one)))
+        first, second = sorted((one, two), key=lambda block: block.first)
+        text = f"{_said(common)} is described in line {first.line} already; describe each node once"
+        self.report(Place(second.line, f"{rule.option}.ranges"), text)
+
+    # One pattern by itself
+
+    def patterns(self) -> None:
+        """Show that each pattern is one to one and gives legal names and addresses."""
+        for rule in self.naming.rules:
+            for interface in rule.interfaces:
+                for option, name in _named_patterns(interface):
+                    for block in rule.spread(name):
+                        if self._refuse_pattern(interface, option, name.text, self._name_mistake(rule, name, block)):
+                            break
+                for option, address in _addressed_patterns(interface):
+                    for block in rule.spread(address):
+                        text = self._address_mistake(rule, address, block)
+                        if self._refuse_pattern(interface, option, address.text, text):
+                            break
+
+    def _refuse_pattern(self, interface: Interface, option: str, pattern: str, text: str | None) -> bool:
+        if text is None:
+            return False
+        self.refused.add((interface.option, pattern))
+        self.report(Place(interface.line, f"{interface.option}.{option}"), text)
+        return True
+
+    def _name_mistake(self, rule: Rule, pattern: NamePattern, block: Block) -> str | None:
+        lost = _lost(pattern.coordinates, block)
+        if lost is not None:
+            one, two = _two_members(block, lost)
+            same = pattern.format(_all(rule, block, one))
+            return f"{same} would be both {_said(one)} and {_said(two)}; put {{{lost}}} into {pattern.text}"
+        for field in pattern.fields:
+            low = block.sets[block.coordinates.index(field.coordinate)].low
+            if low + field.offset < 0:
+                number = low + field.offset
+                return f"{field.coordinate} {low} would make the number {number}; numbers in names are not negative"
+        longest = pattern.format({name: each.high for name, each in zip(block.coordinates, block.sets, strict=True)})
+        if len(longest) > LABEL_LENGTH:
+            return f"{longest} has {len(longest)} characters; a label has at most {LABEL_LENGTH} (RFC 1035)"
+        if len(longest) + 1 + len(self.naming.zone) > NAME_LENGTH:
+            return f"{longest}.{self.naming.zone} is longer than {NAME_LENGTH} characters (RFC 1035); shorten it"
+        return None
+
+    def _address_mistake(self, rule: Rule, pattern: AddressPattern, block: Block) -> str | None:
+        for coordinate, offset, top, kind in pattern.limits:
+            values = block.sets[block.coordinates.index(coordinate)]
+            for value in (values.low, values.high):
+                if not 0 <= value + offset <= top:
+                    return (
+                        f"{coordinate} {value} makes {value + offset}, which is no {kind} (0 to {top}); "
+                        f"shorten the range of {coordinate}, or write the address as base + weight*{{{coordinate}}}"
+                    )
+        lost = _lost(tuple(pattern.terms), block)
+        if lost is not None:
+            one, two = _two_members(block, lost)
+            same = _address(pattern.version, pattern.number(_all(rule, block, one)))
+            return f"{same} would be both {_said(one)} and {_said(two)}; put {{{lost}}} into {pattern.text}"
+        numbers = pattern.over(block)
+        for number, which in ((numbers.low, "lowest"), (numbers.high, "highest")):
+            if not 0 <= number <= _TOP[pattern.version]:
+                return f"the {which} address is outside IPv{pattern.version}; choose another base or fewer nodes"
+        return None if numbers.positional else _crowded(pattern, block, numbers)
+
+    # Names against names
+
+    def names(self) -> None:
+        """Show that no name is made twice."""
+        for layouts in self.naming.shapes.values():
+            try:
+                for at, (_, pieces) in enumerate(layouts):
+                    for one, two in pieces.pairs():
+                        self._compare_names(one, two)
+                    for _, others in layouts[:at]:
+                        for _, _, one in others:
+                            for _, _, two in pieces:
+                                self._compare_names(one, two)
+            except UndecidedError:
+                piece = next(iter(layouts[-1][1]))[2]
+                text = (
+                    "its names interleave so with others that they cannot be told apart in time; use clearer patterns"
+                )
+                self.report(Place(piece.interface.line, f"{piece.interface.option}.name"), text)
+        for label in sorted(RESERVED_NAMES):
+            hit = self.naming.find(label)
+            if hit is not None and hit.kind != "host":
+                self.report(Place(hit.line, ""), f"{hit.rule} makes {label}, which depends on who asks; rename it")
+
+    def _compare_names(self, one: NamePiece, two: NamePiece) -> None:
+        self.budget.spend()
+        key = (one.interface.option, one.pattern.text, two.interface.option, two.pattern.text)
+        if key in self.pairs or not self.refused.isdisjoint([key[:2], key[2:]]):
+            return
+        if (id(one.block), id(two.block)) in self.blocks:
+            return
+        name = _common_name(one, two, self.budget)
+        if name is None:
+            return
+        self.pairs.add(key)
+        first, second = (self._member_of_piece(piece, name) for piece in (one, two))
+        later = two.interface if two.interface.line >= one.interface.line else one.interface
+        where = Place(later.line, f"{later.option}.name")
+        if one.rule is two.rule and one.pattern is two.pattern and one.block is two.block:
+            text = f"{name} could be read as {first} and as {second}; put a letter or a hyphen between the numbers"
+            self.report(where, text)
+        else:
+            self.report(where, f"{name} would be both {first} and {second}; make their names differ")
+
+    @staticmethod
+    def _member_of_piece(piece: NamePiece, name: str) -> str:
+        digits = "".join(character for character in name if character.isdigit())
+        index = piece.index([int(digits[start:end]) for start, end, text in piece.cuts if text is None])
+        assert index is not None
+        return _member_text(piece.rule, piece.interface, index)
+
+    # Addresses against addresses
+
+    def addresses(self) -> None:
+        """Show that no address is given twice."""
+        for version in (4, 6):
+            try:
+                for one, two in self.naming.spans[version].pairs():
+                    self._compare_addresses(one, two)
+            except UndecidedError:
+                text = f"too many IPv{version} ranges interleave to be told apart in time; use fewer, larger ranges"
+                self.report(Place(self.naming.rules[-1].line, self.naming.rules[-1].option), text)
+
+    def _compare_addresses(self, one: AddressSpan, two: AddressSpan) -> None:
+        self.budget.spend()
+        key = (one.interface.option, one.pattern.text, two.interface.option, two.pattern.text)
+        if key in self.pairs or not self.refused.isdisjoint([key[:2], key[2:]]):
+            return
+        if (id(one.block), id(two.block)) in self.blocks:
+            return
+        later = two.interface if two.interface.line >= one.interface.line else one.interface
+        where = Place(later.line, f"{later.option}.address")
+        try:
+            number = one.numbers.first_common(two.numbers, self.budget)
+        except UndecidedError:
+            self.pairs.add(key)
+            text = (
+                f"{one.pattern.text} (line {one.interface.line}) and {two.pattern.text} interleave so that it "
+                "cannot be shown that no address is given twice; use weights and ranges that line up"
+            )
+            self.report(where, text)
+            if self.budget.left <= 0:
+                raise
+            return
+        if number is None:
+            return
+        self.pairs.add(key)
+        first, second = (_member_text(span.rule, span.interface, _known(span.index(number))) for span in (one, two))
+        address = _address(one.pattern.version, number)
+        self.report(where, f"{address} would be both {first} and {second}; make their addresses differ")
+
+    # Hosts
+
+    def hosts(self) -> None:
+        """Show that hosts differ from each other and from all that rules make."""
+        names: dict[str, Place] = {}
+        addresses: dict[Address, Place] = {}
+        macs: dict[str, Place] = {}
+        for host in self.naming.description.hosts:
+            for name in (host.name, *host.aliases):
+                if name in names:
+                    self.report(
+                        host.place, f"{name} is a name of {names[name].option} (line {names[name].line}) already"
+                    )
+                names.setdefault(name, host.place)
+                made = self.naming.find_by_rule(name)
+                if made is not None:
+                    text = f"{name} would hide the {made.kind} {_where(made)}; rename the host or shorten the ranges"
+                    self.report(host.place, text)
+                if len(name) + 1 + len(self.naming.zone) > NAME_LENGTH:
+                    self.report(
+                        host.place, f"{name}.{self.naming.zone} is longer than {NAME_LENGTH} characters (RFC 1035)"
+                    )
+            for address in host.addresses:
+                if address in addresses:
+                    other = addresses[address]
+                    self.report(host.place, f"{address} is an address of {other.option} (line {other.line}) already")
+                addresses.setdefault(address, host.place)
+                made = self.naming.find_address_by_rule(address)
+                if made is not None:
+                    text = f"{address} is the address of the {made.kind} {_where(made)}; give the host another"
+                    self.report(host.place, text)
+            if host.mac is not None:
+                if host.mac in macs:
+                    other = macs[host.mac]
+                    self.report(host.place, f"{host.mac} is the mac of {other.option} (line {other.line}) already")
+                macs.setdefault(host.mac, host.place)
+
+    # Networks
+
+    def territory(self) -> None:
+        """Show that everything lies in the networks and reverse zones, and nothing where it must not."""
+        description = self.naming.description
+        self._disjoint("networks", description.networks)
+        self._disjoint("reverse", description.reverse)
+        for zone in description.reverse:
+            if not any(_overlap(zone, network) for network in description.networks):
+                text = f"{zone} has no address of this cluster's networks; remove it or add its network"
+                self.report(description.places["reverse"], text)
+        for entry in description.reserved:
+            if not any(
+                n.version == entry.low.version and entry.low in n and entry.high in n for n in description.networks
+            ):
+                self.report(entry.place, f"{entry.low} - {entry.high} is outside networks; correct it or remove it")
+        for version in (4, 6):
+            forbidden = list(self._forbidden(version))
+            for host in description.hosts:
+                for address in host.addresses:
+                    if address.version == version:
+                        number = int(address)
+                        for low, high, why in forbidden:
+                            if low <= number <= high:
+                                self.report(host.place, f"{address} {why}")
+            for _, _, span in self.naming.spans[version]:
+                self._inside(span, forbidden)
+
+    def _inside(self, span: AddressSpan, forbidden: Sequence[tuple[int, int, str]]) -> None:
+        key = (span.interface.option, span.pattern.text)
+        if key in self.refused:
+            return
+        for low, high, why in forbidden:
+            number = None if high < span.numbers.low or low > span.numbers.high else span.numbers.successor(low)
+            if number is not None and number <= high:
+                member = _member_text(span.rule, span.interface, _known(span.index(number)))
+                address = _address(span.pattern.version, number)
+                self.report(
+                    Place(span.interface.line, f"{span.interface.option}.address"),
+                    f"{member} would be {address}, which {why}",
+                )
+                self.refused.add(key)
+                return
+
+    def _forbidden(self, version: int) -> Iterator[tuple[int, int, str]]:
+        """Yield the spans in which nothing may lie, with the reason, which continues "10.5.255.1 ..."."""
+        description = self.naming.description
+        inside = [(int(n[0]), int(n[-1])) for n in description.networks if n.version == version]
+        for low, high in _gaps(inside, _TOP[version]):
+            yield low, high, "is outside cluster.networks; add its network or correct the address"
+        answered = [(int(z[0]), int(z[-1])) for z in description.reverse if z.version == version]
+        for low, high in _gaps(answered, _TOP[version]):
+            for start, end in inside:
+                if max(low, start) <= min(high, end):
+                    text = "is outside cluster.reverse, so it would have no name; add its reverse zone"
+                    yield max(low, start), min(high, end), text
+        for network in description.networks:
+            # RFC 919 and RFC 3021: all zeros and all ones are no machine's, except on a link of two.
+            if network.version == version == 4 and network.prefixlen < 31:
+                yield int(network[0]), int(network[0]), f"is the address of the network {network} itself"
+                yield int(network[-1]), int(network[-1]), f"is the broadcast address of {network}"
+        for entry in description.reserved:
+            if entry.low.version == version:
+                yield int(entry.low), int(entry.high), f"is reserved for {entry.name} (line {entry.place.line})"
+
+    def _disjoint(self, option: str, networks: Sequence[Network]) -> None:
+        for at, one in enumerate(networks):
+            for two in networks[:at]:
+                if _overlap(one, two):
+                    text = f"{one} and {two} overlap; name the larger one alone"
+                    self.report(self.naming.description.places[option], text)
+
+    # Masters
+
+    def masters(self) -> None:
+        """Show that every master is a machine of the description, once."""
+        seen: dict[str, Place] = {}
+        for master in self.naming.description.masters:
+            named = self.naming.find(master.name)
+            if named is None:
+                self.report(master.place, f"no host or node is called {master.name!r}; add it to [hosts]")
+            elif named.name in seen:
+                self.report(master.place, f"{named.name} is a master already; name each machine once")
+            else:
+                seen[named.name] = master.place
+
+
+def _named_patterns(interface: Interface) -> Iterator[tuple[str, NamePattern]]:
+    yield "name", interface.name
+    for alias in interface.aliases:
+        yield "aliases", alias
+
+
+def _addressed_patterns(interface: Interface) -> Iterator[tuple[str, AddressPattern]]:
+    for pattern in interface.addresses:
+        yield "address", pattern
+
+
+def _lost(used: Sequence[str], block: Block) -> str | None:
+    """Return a coordinate that varies in the block and is not used."""
+    for name, values in zip(block.coordinates, block.sets, strict=True):
+        if values.size > 1 and name not in used:
+            return name
+    return None
+
+
+def _two_members(block: Block, coordinate: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Return two members that differ in one coordinate only."""
+    one = block.values(block.first)
+    at = block.coordinates.index(coordinate)
+    return one, one | {coordinate: block.sets[at].at(1)}
+
+
+def _all(rule: Rule, block: Block, values: dict[str, int]) -> dict[str, int]:
+    """Return the coordinates with the running number."""
+    return values | {NODE: rule.start + _known(block.index(values))}
+
+
+def _crowded(pattern: AddressPattern, block: Block, numbers: MixedRadix) -> str:
+    """Return why a pattern whose digits have no room is refused, with a counterexample where one is found."""
+    names = list(pattern.terms)
+    for at, weight in sorted(enumerate(numbers.weights), key=lambda each: each[1]):
+        others = [i for i, other in enumerate(numbers.weights) if other < weight or (other == weight and i < at)]
+        rest = MixedRadix(0, [numbers.weights[i] for i in others], [numbers.digits[i] for i in others])
+        if numbers.digits[at].size < 2 or rest.high - rest.low < weight or not rest.positional:
+            continue
+        low = numbers.digits[at].at(0)
+        step = numbers.digits[at].at(1) - low
+        try:
+            common = rest.first_common(MixedRadix(step * weight, rest.weights, rest.digits), Budget(STEPS // 100))
+        except UndecidedError:
+            common = None
+        spread = f"{weight} addresses for each {names[at]} leave no room for the {rest.high - rest.low + 1} below it"
+        if common is None:
+            return f"{pattern.text}: {spread}; use a larger weight for {{{names[at]}}}"
+        values = {name: each.low for name, each in zip(block.coordinates, block.sets, strict=True)}
+        one, two = _digits(rest, common), _digits(rest, common - step * weight)
+        first = values | {names[i]: digit for i, digit in zip(others, one, strict=True)} | {names[at]: low}
+        second = values | {names[i]: digit for i, digit in zip(others, two, strict=True)} | {names[at]: low + step}
+        address = _address(pattern.version, pattern.number(first))
+        return f"{address} would be both {_said(first)} and {_said(second)}: {spread}"
+    return f"{pattern.text}: its weights leave no room for the digits below them; use larger weights"
+
+
+def _digits(numbers: MixedRadix, number: int) -> list[int]:
+    digits = numbers.decode(number)
+    assert digits is not None
+    return digits
+
+
+def _common_name(one: NamePiece, two: NamePiece, budget: Budget) -> str | None:
+    """Return a name both pieces make, or None; both have the same shape."""
+    if one.cuts == two.cuts:
+        shown: list[int] = []
+        for mine, theirs in zip(one.sets, two.sets, strict=True):
+            budget.spend(min(len(mine.spans), len(theirs.spans)))
+            value = mine.first_common(theirs)
+            if value is None:
+                return None
+            shown.append(value)
+        return one.example(shown)
+    # Fields stand at different places: compare each run of digits as a number with decimal places.
+    digits = ""
+    at = 0
+    for length in one.shape[1]:
+        common = _run(one, at, length).first_common(_run(two, at, length), budget)
+        if common is None:
+            return None
+        digits += str(common).zfill(length)
+        at += length
+    shown = [int(digits[start:end]) for start, end, text in one.cuts if text is None]
+    return one.example(shown)
+
+
+def _run(piece: NamePiece, start: int, length: int) -> MixedRadix:
+    """Return what a run of digits of a piece can be, as numbers."""
+    base = 0
+    weights = []
+    sets = []
+    fields = iter(piece.sets)
+    for first, last, text in piece.cuts:
+        values = next(fields) if text is None else None
+        if first < start or last > start + length:
+            continue
+        weight = 10 ** (start + length - last)
+        if values is not None:
+            weights.append(weight)
+            sets.append(values)
+        elif text is not None:
+            base += int(text) * weight
+    return MixedRadix(base, weights, sets)
+
+
+def _gaps(spans: Sequence[tuple[int, int]], top: int) -> Iterator[tuple[int, int]]:
+    """Yield what lies between spans, from 0 to ``top``."""
+    following = 0
+    for low, high in sorted(spans):
+        if low > following:
+            yield following, low - 1
+        following = max(following, high + 1)
+    if following <= top:
+        yield following, top
+
+
+def _overlap(one: Network, two: Network) -> bool:
+    return one.version == two.version and int(one[0]) <= int(two[-1]) and int(two[0]) <= int(one[-1])
+
+
+def _known(index: int | None) -> int:
+    assert index is not None
+    return index
+
+
+def _address(version: int, number: int) -> Address:
+    return IPv4Address(number) if version == 4 else IPv6Address(number)
+
+
+def _said(values: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _member_text(rule: Rule, interface: Interface, index: int) -> str:
+    values = rule.values(index)
+    name = interface.name.format(values)
+    number = values.pop(NODE)
+    said = _said(values) or (f"node {number}" if rule.kind == "node" else "")
+    line = interface.line if interface.label else rule.block(index).line
+    return f"{name} ({said + ', ' if said else ''}line {line})"
+
+
+def _where(named: Named) -> str:
+    said = _said(dict(named.coordinates))
+    return f"{named.name} ({said + ', ' if said else ''}{named.rule}, line {named.line})"

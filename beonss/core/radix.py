@@ -18,6 +18,25 @@ class UndecidedError(Exception):
     """Two sets could not be told apart within the allowed number of steps."""
 
 
+class Budget:
+    """How many steps a number of comparisons may take together.
+
+    Attributes:
+        left: what is left; every proof of a sane description leaves nearly all of it.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def spend(self, steps: int = 1) -> None:
+        """Take some; UndecidedError when there are none left."""
+        if steps > self.left:
+            raise UndecidedError
+        self.left -= steps
+
+
 class MixedRadix:
     """The integers ``base + sum(weight[i] * digit[i])`` with each digit from its own set.
 
@@ -92,8 +111,11 @@ class MixedRadix:
                 return total + low
         return total
 
-    def first_common(self, other: "MixedRadix") -> int | None:
+    def first_common(self, other: "MixedRadix", budget: Budget | None = None) -> int | None:
         """Return a number in both sets, or None when there is provably none.
+
+        The sets are cut into independent parts where their digits line up (octets, decimal places); only
+        what cannot be cut is searched, by leaps from member to member.
 
         Raises:
             UndecidedError: the sets interleave in a way that would take too long to compare.
@@ -102,14 +124,14 @@ class MixedRadix:
             return None
         for modulus in sorted({*self.weights, *other.weights}, reverse=True):
             if modulus > 1:
-                mine, theirs = self._cut(modulus), other._cut(modulus)
+                mine, theirs = self.cut(modulus), other.cut(modulus)
                 if mine is not None and theirs is not None:
-                    above = mine[0].first_common(theirs[0])
-                    below = None if above is None else mine[1].first_common(theirs[1])
+                    above = mine[0].first_common(theirs[0], budget)
+                    below = None if above is None else mine[1].first_common(theirs[1], budget)
                     return None if above is None or below is None else above * modulus + below
-        return self._leapfrog(other)
+        return self._leapfrog(other, budget or Budget(STEPS))
 
-    def _cut(self, modulus: int) -> "tuple[MixedRadix, MixedRadix] | None":
+    def cut(self, modulus: int) -> "tuple[MixedRadix, MixedRadix] | None":
         """Return (quotients, remainders) where the set is their full product, or None where it is not."""
         above = [i for i, weight in enumerate(self.weights) if weight % modulus == 0]
         below = [i for i, weight in enumerate(self.weights) if weight % modulus]
@@ -124,9 +146,10 @@ class MixedRadix:
         )
         return quotients, remainders
 
-    def _leapfrog(self, other: "MixedRadix") -> int | None:
+    def _leapfrog(self, other: "MixedRadix", budget: Budget) -> int | None:
         number: int | None = max(self.low, other.low)
         for _ in range(STEPS):
+            budget.spend()
             mine = self.successor(number) if number is not None else None
             if mine is None:
                 return None

@@ -7,7 +7,7 @@
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Generic, TypeVar
 
 #: Coordinates and counts stay below this; ten digits are room for every address of IPv4.
@@ -171,7 +171,7 @@ def parse_list(text: str) -> tuple[RangeSet, int]:
     if len(widths) > 1 or (widths and shortest < max(widths)):
         raise RangeError(f"{_shown(body)} mixes numbers of different zero padding; pad them all alike")
     spans.sort()
-    for (_, high), (low, _) in zip(spans, spans[1:], strict=False):
+    for (_, high), (low, _) in pairwise(spans):
         if low <= high:
             raise RangeError(f"{low} is listed twice; list each number once")
     return RangeSet(spans), (widths.pop() if widths else 0)

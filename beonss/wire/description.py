@@ -44,6 +44,7 @@ from beonss.wire.toml_lines import LineMap, Path, TooDeepError, locate
 MAX_BYTES = 4 * 1024 * 1024
 
 T = TypeVar("T")
+M = TypeVar("M", bound=shape.Shape)
 
 
 def parse(data: bytes, filename: str) -> Naming:
@@ -56,13 +57,14 @@ def parse(data: bytes, filename: str) -> Naming:
     document, lines = _document(data, filename)
     reading.lines = lines
     description = reading.description(document)
-    rules = () if description is None else build_rules(description.rules, reading.at)
-    if description is not None:
-        naming = Naming(description, rules)
-        reading.problems.extend(prove(naming, complete=not reading.problems))
-        if not reading.problems:
-            return naming
-    raise DescriptionError(reading.problems)
+    rules = build_rules(description.rules, reading.at)
+    if len(rules) < len(description.rules):
+        reading.lost.add("masters")
+    naming = Naming(description, rules)
+    reading.problems.extend(prove(naming, without=reading.lost))
+    if reading.problems:
+        raise DescriptionError(reading.problems)
+    return naming
 
 
 def _document(data: bytes, filename: str) -> tuple[dict[str, object], LineMap]:
@@ -103,20 +105,30 @@ def _error_line(message: str, data: bytes) -> int:
 
 
 class _Reading:
-    """One pass over a document that collects problems instead of stopping."""
+    """One pass over a document that collects problems instead of stopping.
+
+    Attributes:
+        lost: the parts of the proof that mean nothing, because what they are about could not be read.
+    """
 
     def __init__(self, filename: str) -> None:
         self.filename = filename
         self.lines = LineMap({})
         self.problems: list[Problem] = []
+        self.lost: set[str] = set()
 
     def place(self, *path: str | int) -> Place:
-        return Place(self.lines.line(path), shape.option(path))
+        written: Path = ()
+        for part in path:
+            # One value may stand for a list of one; then its index is not in the file.
+            if not isinstance(part, int) or (*written, part) in self.lines:
+                written = (*written, part)
+        return Place(self.lines.line(written), shape.option(written))
 
     def at(self, place: Place, text: str) -> None:
         self.problems.append(Problem(self.filename, place.line, place.option, text))
 
-    def shaped(self, model: type[T], value: object, path: Path) -> T | None:
+    def shaped(self, model: type[M], value: object, path: Path) -> M | None:
         """Return ``value`` as ``model`` after reporting every way in which it is not one."""
         found, mistakes = shape.read(model, value)
         for where, text in mistakes:
@@ -134,26 +146,24 @@ class _Reading:
         made = (self.attempt(make, text, (*path, at)) for at, text in enumerate(texts))
         return tuple(each for each in made if each is not None)
 
-    def description(self, document: dict[str, object]) -> Description | None:
+    def description(self, document: dict[str, object]) -> Description:
         for name in document:
             if name not in shape.SECTIONS:
                 self.at(self.place(name), shape.unknown(name, shape.SECTIONS))
-        cluster = self.shaped(shape.Cluster, document["cluster"], ("cluster",)) if "cluster" in document else None
-        if "cluster" not in document:
-            self.at(Place(0, "cluster"), "there is no [cluster]; add one with name, zone, networks and masters")
-        networks = self.several(_network, cluster.networks, ("cluster", "networks")) if cluster else ()
-        settings = self._settings(document, networks)
-        hosts = self._hosts(document.get("hosts", {}))
-        reserved = self._reserved(document.get("reserved", {}))
-        rules = self._rules(document, "nodes") + self._rules(document, "derived")
-        if cluster is None:
-            return None
-        reverse = self._reverse(cluster, networks)
-        masters = self._masters(cluster)
+        cluster = self._cluster(document)
+        networks = self.several(_network, cluster.networks, ("cluster", "networks"))
         zone = cluster.zone.lower().removesuffix(".")
         mistake = shape.zone_mistake(zone)
         if mistake:
             self.at(self.place("cluster", "zone"), mistake)
+        reverse = self._reverse(cluster, networks)
+        if len(networks) < len(cluster.networks) or len(reverse) < len(cluster.reverse or ()):
+            self.lost.add("territory")
+        before = len(self.problems)
+        hosts = self._hosts(document.get("hosts", {}))
+        rules = self._rules(document, "nodes") + self._rules(document, "derived")
+        if len(self.problems) > before:
+            self.lost.add("masters")
         return Description(
             self.filename,
             cluster.name,
@@ -162,13 +172,33 @@ class _Reading:
             cluster.ttl,
             networks,
             reverse,
-            masters,
-            reserved,
+            self._masters(cluster),
+            self._reserved(document.get("reserved", {})),
             hosts,
             rules,
-            settings,
-            self.place("cluster"),
+            self._settings(document, networks),
+            {option: self.place("cluster", option) for option in ("networks", "reverse")},
         )
+
+    def _cluster(self, document: dict[str, object]) -> shape.Cluster:
+        """Return ``[cluster]``; what is wrong in it is reported and replaced, so that the rest can be read."""
+        if "cluster" not in document:
+            self.at(Place(0, "cluster"), "there is no [cluster]; add one with name, zone, networks and masters")
+            self.lost |= {"territory", "masters"}
+            return shape.Cluster.model_validate(shape.STAND_IN)
+        value = document["cluster"]
+        found, mistakes = shape.read(shape.Cluster, value)
+        for where, text in mistakes:
+            self.at(self.place("cluster", *where), text)
+        if found is not None:
+            return found
+        bad = {str(where[0]) for where, _ in mistakes if where}
+        good = {name: each for name, each in value.items() if name not in bad} if isinstance(value, dict) else {}
+        if not good.keys() >= {"networks"} or "reverse" in bad:
+            self.lost.add("territory")
+        if "masters" not in good:
+            self.lost.add("masters")
+        return shape.Cluster.model_validate(shape.STAND_IN | good)
 
     def _settings(self, document: dict[str, object], networks: tuple[Network, ...]) -> Settings:
         access = self.shaped(shape.Access, document.get("access", {}), ("access",))
@@ -214,8 +244,7 @@ class _Reading:
 
     def _masters(self, cluster: shape.Cluster) -> tuple[MasterEntry, ...]:
         result = []
-        for at, value in enumerate(cluster.masters):
-            master = shape.Master(name=value) if isinstance(value, str) else value
+        for at, master in enumerate(cluster.masters):
             result.append(MasterEntry(master.name.lower(), master.port, self.place("cluster", "masters", at)))
         return tuple(result)
 
@@ -229,8 +258,7 @@ class _Reading:
             label = self.attempt(_label, name, path)
             if host is None or label is None:
                 continue
-            written = host.address if isinstance(host.address, list) else [host.address]
-            addresses = self.several(_address, written, (*path, "address"))
+            addresses = self.several(_address, host.address, (*path, "address"))
             aliases = self.several(_label, host.aliases, (*path, "aliases"))
             mac = self.attempt(_mac, host.mac, (*path, "mac")) if host.mac is not None else None
             if not addresses:
@@ -248,7 +276,9 @@ class _Reading:
         table = self._table(section, "reserved", 'temporary = "10.5.255.0/24"')
         result = []
         for name, value in table.items():
-            texts = self.shaped(shape.Reserved, {"ranges": value if isinstance(value, list) else [value]}, ())
+            texts, mistakes = shape.read(shape.Reserved, {"ranges": value})
+            for where, text in mistakes:
+                self.at(self.place("reserved", name, *where[1:]), text)
             if texts is None:
                 continue
             for low, high in self.several(_span, texts.ranges, ("reserved", name)):
@@ -268,25 +298,35 @@ class _Reading:
         derived = path[0] == "derived"
         rule = self.shaped(shape.Derived if derived else shape.Nodes, value, path)
         if rule is None:
+            self._remains(value, path)
             return None
         place = self.place(*path)
         first = self._interface("", rule.name, rule.aliases, rule.address, path)
         interfaces = [first]
         for label, extra in rule.interfaces.items() if isinstance(rule, shape.Nodes) else ():
             interfaces.append(self._further(first, label, extra, (*path, "interfaces", label)))
-        written = rule.ranges if isinstance(rule.ranges, list) else [rule.ranges] if rule.ranges else []
-        ranges = []
-        for at, each in enumerate(written):
-            where = (*path, "ranges", at) if isinstance(rule.ranges, list) else (*path, "ranges")
-            ranges.append(self._ranges(each, where))
+        ranges = [self._ranges(each, (*path, "ranges", at)) for at, each in enumerate(rule.ranges or ())]
         if len(self.problems) > before:
             return None
         good = tuple(interface for interface in interfaces if interface is not None)
         count = rule.count if isinstance(rule, shape.Nodes) else None
         return RuleEntry("derived" if derived else "node", good, tuple(ranges), count, place)
 
+    def _remains(self, value: object, path: Path) -> None:
+        """Report further mistakes in those parts of a rule that at least have the right type."""
+        table = value if isinstance(value, dict) else {}
+        if isinstance(name := table.get("name"), str):
+            self.attempt(parse_name_pattern, name, (*path, "name"))
+        if isinstance(address := table.get("address"), str):
+            self.attempt(parse_address_pattern, address, (*path, "address"))
+        ranges = table.get("ranges")
+        for at, lists in enumerate(ranges if isinstance(ranges, list) else [ranges]):
+            for coordinate, text in lists.items() if isinstance(lists, dict) else ():
+                if isinstance(text, str):
+                    self.attempt(parse_list, text, (*path, "ranges", at, coordinate))
+
     def _interface(
-        self, label: str, name: str, aliases: Sequence[str], address: str | list[str], path: Path
+        self, label: str, name: str, aliases: Sequence[str], address: Sequence[str], path: Path
     ) -> Interface | None:
         pattern = self.attempt(parse_name_pattern, name, (*path, "name"))
         others = self.several(parse_name_pattern, aliases, (*path, "aliases"))
@@ -295,9 +335,8 @@ class _Reading:
             return None
         return Interface(label, pattern, others, addresses, self.place(*path).line, shape.option(path))
 
-    def _addresses(self, address: str | list[str], path: Path) -> tuple[AddressPattern, ...]:
-        texts = address if isinstance(address, list) else [address]
-        return self.several(parse_address_pattern, texts, (*path, "address"))
+    def _addresses(self, address: Sequence[str], path: Path) -> tuple[AddressPattern, ...]:
+        return self.several(parse_address_pattern, address, (*path, "address"))
 
     def _further(self, first: Interface | None, label: str, extra: shape.Interface, path: Path) -> Interface | None:
         if (extra.name is None) == (extra.suffix is None):
@@ -315,10 +354,10 @@ class _Reading:
         line = self.place(*path).line
         return Interface(label, first.name.suffixed(suffix), (*aliases, *own), addresses, line, shape.option(path))
 
-    def _ranges(self, lists: dict[str, str | int], path: Path) -> RangesEntry:
+    def _ranges(self, lists: dict[str, str], path: Path) -> RangesEntry:
         made = []
         for name, text in lists.items():
-            found = self.attempt(parse_list, str(text), (*path, name))
+            found = self.attempt(parse_list, text, (*path, name))
             if found is not None:
                 made.append((name, *found))
         return RangesEntry(tuple(made), self.place(*path))

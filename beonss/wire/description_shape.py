@@ -1,18 +1,19 @@
 """The shape of a description's parts: which options there are, of which type, and what to say of others."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from beonss.core.description import SYNC_PORT
+from beonss.core.description import RESERVED_NAMES, SYNC_PORT
 from beonss.core.numbering import reads_as_address
+from beonss.core.ranges import LIMIT
 from beonss.wire.toml_lines import Path
 
-M = TypeVar("M")
+M = TypeVar("M", bound="Shape")
 
 #: The sections of a description.
 SECTIONS = ("cluster", "reserved", "access", "accounts", "hosts", "nodes", "derived")
@@ -20,28 +21,45 @@ SECTIONS = ("cluster", "reserved", "access", "accounts", "hosts", "nodes", "deri
 DEFAULT_COSTS = {"sha512crypt": 100_000, "yescrypt": 5}
 #: Hash scheme -> least and greatest cost; crypt(5).
 COSTS = {"sha512crypt": (5_000, 5_000_000), "yescrypt": (1, 11)}
-#: Names whose meaning depends on who asks, or that every machine has for itself.
-RESERVED_NAMES = frozenset({"master", "self", "localhost"})
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
+
+def _listed(value: object) -> object:
+    """One text stands for a list of one, one table for an array of one."""
+    return [value] if isinstance(value, str | dict) else value
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _written(value: object) -> object:
+    """A single number stands for a list of one."""
+    return str(value) if type(value) is int and 0 <= value < LIMIT else value
+
+
 Text = Annotated[str, Field(min_length=1, max_length=255)]
 Texts = Annotated[list[Text], Field(max_length=1024)]
-Lists = dict[Text, Annotated[str, Field(max_length=1 << 20)] | int]
+Addresses = Annotated[list[Text], Field(min_length=1, max_length=64), BeforeValidator(_listed)]
+NumberList = Annotated[str, Field(min_length=1, max_length=1 << 20), BeforeValidator(_written)]
+Ranges = Annotated[list[dict[Text, NumberList]], Field(min_length=1), BeforeValidator(_listed)]
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """What all parts have in common: exact types, no unknown options, and no value in an error."""
+
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Master(_Shape):
+class Master(Shape):
     """``masters = ["frodo", { name = "gamgee", port = 7700 }]``."""
 
     name: Text
     port: Annotated[int, Field(ge=1, le=65535)] = SYNC_PORT
 
 
-class Cluster(_Shape):
+class Cluster(Shape):
     """``[cluster]``."""
 
     name: Text
@@ -49,17 +67,21 @@ class Cluster(_Shape):
     version: Annotated[int, Field(ge=1, lt=2**32)] = 1
     ttl: Annotated[int, Field(ge=0, lt=2**31)] = 3600
     networks: Annotated[list[Text], Field(min_length=1, max_length=256)]
-    reverse: Annotated[list[Text], Field(max_length=1024)] | None = None
-    masters: Annotated[list[Text | Master], Field(min_length=1, max_length=64)]
+    reverse: Annotated[list[Text], Field(min_length=1, max_length=1024)] | None = None
+    masters: Annotated[list[Annotated[Master, BeforeValidator(_named)]], Field(min_length=1, max_length=64)]
 
 
-class Access(_Shape):
+#: What takes the place of the options of ``[cluster]`` that cannot be read.
+STAND_IN = {"name": "?", "zone": "zone.example", "networks": ["10.0.0.0/8"], "masters": ["?"]}
+
+
+class Access(Shape):
     """``[access]``."""
 
     networks: Texts | None = None
 
 
-class Accounts(_Shape):
+class Accounts(Shape):
     """``[accounts]``."""
 
     uid_floor: Annotated[int, Field(ge=1, lt=2**32)] = 1000
@@ -69,36 +91,36 @@ class Accounts(_Shape):
     min_password_length: Annotated[int, Field(ge=1, le=128)] = 8
 
 
-class Host(_Shape):
+class Host(Shape):
     """A line of ``[hosts]``."""
 
-    address: Text | Annotated[list[Text], Field(min_length=1, max_length=64)]
+    address: Addresses
     aliases: Texts = []
     mac: Text | None = None
 
 
-class Reserved(_Shape):
+class Reserved(Shape):
     """A line of ``[reserved]``."""
 
-    ranges: Texts
+    ranges: Addresses
 
 
-class Interface(_Shape):
+class Interface(Shape):
     """``[nodes.interfaces.ib]``."""
 
     suffix: Text | None = None
     name: Text | None = None
     aliases: Texts = []
-    address: Text | Annotated[list[Text], Field(min_length=1, max_length=16)]
+    address: Addresses
 
 
-class Derived(_Shape):
+class Derived(Shape):
     """``[[derived]]``."""
 
     name: Text
     aliases: Texts = []
-    address: Text | Annotated[list[Text], Field(min_length=1, max_length=16)]
-    ranges: Lists | list[Lists] | None = None
+    address: Addresses
+    ranges: Ranges | None = None
 
 
 class Nodes(Derived):
@@ -118,36 +140,51 @@ def option(path: Path) -> str:
 
 def unknown(name: str, known: Collection[str]) -> str:
     """Return what to say of an option that does not exist."""
-    close = get_close_matches(name[:64], list(known), 1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+    close = _close(name, known)
+    hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
     return f"unknown option; {hint}"
+
+
+def _close(name: str, known: Collection[str]) -> str | None:
+    return next(iter(get_close_matches(name[:64], list(known), 1)), None)
 
 
 def read(model: type[M], value: object) -> tuple[M | None, list[tuple[Path, str]]]:
     """Return ``value`` as ``model``, or None and every mistake as (place below the value, text)."""
     try:
-        return TypeAdapter(model).validate_python(value), []
+        return model.model_validate(value), []
     except ValidationError as error:
-        return None, _mistakes(model, error.errors(include_url=False, include_input=False))
+        return None, list(_mistakes(model, error.errors(include_url=False, include_input=False)))
 
 
-def _mistakes(model: type[M], errors: Sequence[ErrorDetails]) -> list[tuple[Path, str]]:
-    found: dict[Path, str] = {}
+def _mistakes(model: type[Shape], errors: Sequence[ErrorDetails]) -> Iterator[tuple[Path, str]]:
+    # A misspelt option is one mistake, not an unknown option and a missing one.
+    meant = set()
     for error in errors:
-        # The branches of a union add their own names to the place; an operator did not write those.
-        path = tuple(part for part in error["loc"] if not _is_branch(part))
-        text = _text(model, path, error)
-        if path in found and found[path] != text:
-            text = f"{found[path]}, or {text}" if text not in found[path] else found[path]
-        found[path] = text
-    return list(found.items())
+        if error["type"] == "extra_forbidden":
+            close = _close(str(error["loc"][-1]), _fields(model, error["loc"][:-1]))
+            meant.add((*error["loc"][:-1], close))
+    for error in errors:
+        path = error["loc"]
+        if error["type"] != "missing" or path not in meant:
+            yield path, _text(model, path, error)
 
 
-def _is_branch(part: str | int) -> bool:
-    return isinstance(part, str) and (part in {"str", "int", "Master", "constrained-str"} or "[" in part)
+def _fields(model: type[Shape], path: Path) -> Collection[str]:
+    """Return the options of the part of ``model`` at ``path``."""
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return model.model_fields
 
 
-def _text(model: type[M], path: Path, error: ErrorDetails) -> str:
+def _model_in(annotation: object) -> type[Shape] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Shape):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _text(model: type[Shape], path: Path, error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
     plain = {
         "string_type": "must be text in quotes",
@@ -162,12 +199,15 @@ def _text(model: type[M], path: Path, error: ErrorDetails) -> str:
     if kind in plain:
         return plain[kind]
     if kind == "extra_forbidden":
-        return unknown(str(path[-1]), getattr(model, "model_fields", {}))
-    if kind in {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}:
-        return error["msg"].replace("Input should", "must")
+        return unknown(str(path[-1]), _fields(model, path[:-1]))
     if kind == "literal_error":
         return f"must be one of {context.get('expected')}"
-    return error["msg"].replace("Input should", "must").lower()
+    return (
+        error["msg"]
+        .replace("Input should be", "must be")
+        .replace("String should", "must")
+        .replace("List should", "must")
+    )
 
 
 def label_mistake(text: str) -> str | None:

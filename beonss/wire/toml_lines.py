@@ -30,6 +30,9 @@ class LineMap:
     def __init__(self, lines: Mapping[Path, int]) -> None:
         self._lines = lines
 
+    def __contains__(self, path: Path) -> bool:
+        return path in self._lines
+
     def line(self, path: Path) -> int:
         """Return the line, from 1, of the value at ``path`` or of the nearest thing around it; 0 for none."""
         while path:
