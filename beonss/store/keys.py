@@ -31,18 +31,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
-from beonss.core.members import Roster, cluster_id, with_acceptance, with_list
+from beonss.core.members import Roster, cluster_id
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, StoreError
 from beonss.wire.documents import (
-    acceptance_from_plain,
-    acceptance_to_plain,
-    is_signed,
     public_bytes,
-    read_members,
     read_public,
+    read_roster,
     write_public,
+    write_roster,
 )
-from beonss.wire.packing import pack, unpack
 
 CLUSTER_KEY = "cluster.key"
 CLUSTER_PUBLIC = "cluster.pub"
@@ -198,29 +195,6 @@ def load_roster(state: Path) -> Roster:
         ) from None
 
 
-def read_roster(data: bytes, cluster_key: bytes) -> Roster:
-    """Read the bytes of :func:`roster_bytes`.
-
-    Raises:
-        MalformedError: they are something else, or of another cluster.
-    """
-    items = unpack(data)
-    if not (isinstance(items, list) and len(items) == 2 and isinstance(items[0], bytes) and isinstance(items[1], list)):
-        raise MalformedError("no member list")
-    document, plain = items
-    roster = Roster(cluster_key, read_members(document, cluster_key), document)
-    for item in plain:
-        acceptance = acceptance_from_plain(item)
-        if is_signed(acceptance, roster.list):
-            roster, _ = with_acceptance(roster, acceptance)
-    return roster
-
-
-def roster_bytes(roster: Roster) -> bytes:
-    """Return a roster as the bytes of the file ``members``."""
-    return pack([roster.document, [acceptance_to_plain(a) for _, a in sorted(roster.acceptances.items())]])
-
-
 def load_cluster_key(path: Path, public: bytes) -> Ed25519PrivateKey:
     """Read the cluster's private key.
 
@@ -359,7 +333,7 @@ def save_roster(state: Path, roster: Roster) -> None:
     Raises:
         StoreError: it cannot be written; the old one stands.
     """
-    replace_file(state / MEMBERS, roster_bytes(roster), 0o644)
+    replace_file(state / MEMBERS, write_roster(roster), 0o644)
 
 
 def _private_pem(key: Ed25519PrivateKey) -> bytes:
@@ -395,12 +369,3 @@ def holding(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def merge_documents(roster: Roster, document: bytes) -> Roster:
-    """Return the roster with a newer signed list merged in.
-
-    Raises:
-        MalformedError: the document is not signed by this cluster's key.
-    """
-    return with_list(roster, read_members(document, roster.cluster_key), document)[0]

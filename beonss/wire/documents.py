@@ -8,6 +8,7 @@ payload's bytes as they came, never a re-encoding of what was read.
 import base64
 import binascii
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,20 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from beonss.core.endpoints import Endpoint
-from beonss.core.members import KEY_BYTES, MAXIMUM_FORMER, MAXIMUM_MEMBERS, Acceptance, Member, MemberList, cluster_id
+from beonss.core.members import (
+    KEY_BYTES,
+    MAXIMUM_FORMER,
+    MAXIMUM_MEMBERS,
+    Acceptance,
+    Alarm,
+    Member,
+    MemberList,
+    Roster,
+    answers,
+    cluster_id,
+    with_acceptance,
+    with_list,
+)
 from beonss.errors import MalformedError
 from beonss.wire.packing import Fields, pack, unpack
 
@@ -284,3 +298,52 @@ def read_token(text: str) -> Token:
         ):
             return Token(key, name, number, expires, secret, tuple(_endpoint(item) for item in endpoints))
     raise MalformedError("the token is of another version of beonss; invite and join with the same version")
+
+
+# -- rosters
+
+
+def with_documents(roster: Roster, document: bytes, acceptances: Iterable[Acceptance]) -> tuple[Roster, list[Alarm]]:
+    """Merge what another machine holds: a signed list (may be empty bytes) and acceptances.
+
+    Raises:
+        MalformedError: a signature is wrong; nothing of it was taken.
+        Refused: the list is of another cluster.
+    """
+    alarms = []
+    if document and document != roster.document:
+        roster, alarm = with_list(roster, read_members(document, roster.cluster_key), document)
+        alarms.append(alarm)
+    for acceptance in acceptances:
+        if not answers(roster.list, acceptance):
+            continue
+        if not is_signed(acceptance, roster.list):
+            raise MalformedError(f"the acceptance of {acceptance.name!r} is not signed by its invitation")
+        roster, alarm = with_acceptance(roster, acceptance)
+        alarms.append(alarm)
+    return roster, [alarm for alarm in alarms if alarm is not None]
+
+
+def empty_roster(cluster_key: bytes) -> Roster:
+    """Return the roster of a machine that knows the cluster's key and nothing else."""
+    return Roster(cluster_key, MemberList(cluster_id(cluster_key), 0, ()), b"")
+
+
+def write_roster(roster: Roster) -> bytes:
+    """Return a roster as bytes to keep in a file."""
+    return pack([roster.document, [acceptance_to_plain(a) for _, a in sorted(roster.acceptances.items())]])
+
+
+def read_roster(data: bytes, cluster_key: bytes) -> Roster:
+    """Read the bytes of :func:`write_roster`; every signature is checked.
+
+    Raises:
+        MalformedError: they are something else, or of another cluster.
+    """
+    items = unpack(data)
+    if not (isinstance(items, list) and len(items) == 2 and isinstance(items[0], bytes) and isinstance(items[1], list)):
+        raise MalformedError("no member list")
+    empty = empty_roster(cluster_key)
+    if not items[0]:
+        return empty
+    return with_documents(empty, items[0], [acceptance_from_plain(item) for item in items[1]])[0]

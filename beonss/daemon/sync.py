@@ -1,0 +1,422 @@
+"""A master among masters: whom it calls, who calls it, and the boot reconciliation.
+
+Every master calls every other and pulls; so two connections stand between two masters, one asking each way. What a
+peer holds is learned from its questions to us, its clock and description from its heartbeats on either.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from beonss import __version__
+from beonss.core.endpoints import Endpoint
+from beonss.core.members import Roster
+from beonss.core.reconcile import PATIENCE, Boot, Outcome
+from beonss.core.registers import Context, Stamp
+from beonss.core.replication import Acknowledged
+from beonss.daemon.accounts import Accounts
+from beonss.daemon.membership import Membership
+from beonss.daemon.peers import PeerBook, PeerState
+from beonss.errors import ConfigurationError, Refused
+from beonss.net.calling import Caller
+from beonss.net.connection import Timing
+from beonss.net.nodefeed import NodeFeed
+from beonss.net.parts import NodeRequests
+from beonss.net.sync_client import PullConnection
+from beonss.net.sync_server import Caps, ServerConnection, SyncPort
+from beonss.net.tls import serving
+from beonss.store.keys import Identity
+from beonss.wire.documents import sign
+from beonss.wire.feed import DescriptionContent
+from beonss.wire.sync import DescriptionDocument, Heartbeat, Hello, Refusal
+
+#: Seconds between two writes of what the peers acknowledged; what is lost of it in a crash is only said again.
+REMEMBER = 5.0
+
+
+class Sync:
+    """Exchange with the other masters, and the port that serves them and the nodes.
+
+    Args:
+        reactor: for sockets and times.
+        identity: who we are.
+        membership: the member list.
+        accounts: the registers; started before :meth:`start`.
+        description: gives the description in force, or None.
+        requests: what nodes may ask for.
+        node_allowed: says whether a node may connect from an address (loopback should be).
+        timing: all times of the protocol.
+        caps: bounds of the port.
+        patience: seconds that logins wait for the boot reconciliation.
+        duplicate: called with a text when a second machine lives with our key or our incarnation; the default
+            halts writing.
+
+    Attributes:
+        book: what is known of the others, and alarms.
+        boot_id: this start of the process.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        identity: Identity,
+        membership: Membership,
+        accounts: Accounts,
+        description: Callable[[], DescriptionContent | None] = lambda: None,
+        requests: NodeRequests | None = None,
+        node_allowed: Callable[[str], bool] = lambda _: False,
+        timing: Timing | None = None,
+        caps: Caps | None = None,
+        patience: float = PATIENCE,
+        duplicate: Callable[[str], None] | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.identity = identity
+        self.membership = membership
+        self.replica = accounts
+        self.requests: NodeRequests = requests if requests is not None else {}
+        self.node_allowed = node_allowed
+        self.timing = timing or Timing()
+        self.boot_id = secrets.token_hex(16)
+        self.book = PeerBook(self.wall, lambda: accounts.incarnation, self.digest)
+        self._describe = description
+        self._signed: tuple[str, DescriptionDocument] | None = None
+        self._patience = patience
+        self._duplicate = duplicate or accounts.halt
+        self._callers: dict[str, Caller] = {}
+        self._known: dict[str, Acknowledged] = {}
+        self._unsaved: set[str] = set()
+        self._saving = LoopingCall(self._save)
+        self._saving.clock = reactor
+        self._acknowledge_listeners: list[Callable[[str], None]] = []
+        self._boot: Boot | None = None
+        self._boot_timer: Any = None
+        self._boot_waiters: list[Deferred[Outcome]] = []
+        self._ports: list[IListeningPort] = []
+        self._unlisten: list[Callable[[], None]] = []
+        self._running = False
+        feed = NodeFeed(identity, membership.roster.cluster, accounts)
+        self.port = SyncPort(reactor, self, feed, self.timing, caps or Caps())
+
+    # -- life
+
+    def listen(self, endpoint: Endpoint) -> IListeningPort:
+        """Open the port on one address.
+
+        Raises:
+            ConfigurationError: it cannot be bound; the text says what to do.
+        """
+        factory = serving(self.identity, self.port, self.reactor)
+        try:
+            port: IListeningPort = self.reactor.listenTCP(endpoint.port, factory, 1024, endpoint.host)
+        except CannotListenError as error:
+            raise ConfigurationError(
+                f"the port for masters and nodes, {endpoint}, cannot be opened: {error.socketError}; end the program "
+                f"that holds it, or choose another address with --sync-listen"
+            ) from None
+        self._ports.append(port)
+        return port
+
+    async def start(self) -> None:
+        """Begin to call the other masters."""
+        self._known = await self.replica.acknowledged()
+        self._running = True
+        self._unlisten.append(self.membership.listen(self._roster_changed))
+        self._unlisten.append(self.replica.listen(self._moved))
+        self._boot = Boot(self._others(self.membership.roster), self.reactor.seconds(), self._patience)
+        self._boot_timer = self.reactor.callLater(self._patience, self._boot_moved)
+        self._saving.start(REMEMBER, now=False)
+        self._roster_changed(self.membership.roster)
+        self._boot_moved()
+
+    async def stop(self) -> None:
+        """Close the port and every connection; accounts are stopped after this."""
+        self._running = False
+        for cancel in self._unlisten:
+            cancel()
+        self._unlisten.clear()
+        if self._boot_timer is not None and self._boot_timer.active():
+            self._boot_timer.cancel()
+        waiting: list[Deferred[Any]] = [Deferred.fromCoroutine(caller.stop()) for caller in self._callers.values()]
+        waiting += [d for port in self._ports if isinstance(d := port.stopListening(), Deferred)]
+        waiting += self.port.close_all("stopping")
+        self._ports.clear()
+        await DeferredList(waiting, consumeErrors=True)
+        if self._saving.running:
+            self._saving.stop()
+            await self._save()
+
+    def _moved(self, _rows: object) -> None:
+        for caller in self._callers.values():
+            if isinstance(caller.connection, PullConnection):
+                caller.connection.moved()
+
+    def description_changed(self) -> None:
+        """Hand the new description to all connected nodes; compare it with the other masters'."""
+        for connection in list(self.port.connections):
+            if connection.role == "node":
+                connection.describe()
+        self.book.look_at_all()
+
+    # -- what others ask of us
+
+    @property
+    def peers(self) -> Mapping[str, PeerState]:
+        """All other masters that have joined, by name."""
+        return self.book.states()
+
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        """What a person must look at: word -> text."""
+        return {**self.membership.alarms, **self.book.alarms}
+
+    def holds(self, name: str, stamp: Stamp) -> bool:
+        """Say whether a peer acknowledged to hold this write durably, or one that beats it."""
+        return self.book.holds(name, stamp)
+
+    def on_acknowledge(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Have ``callback`` called with a peer's name when it acknowledged something new; return what ends that."""
+        self._acknowledge_listeners.append(callback)
+
+        def cancel() -> None:
+            if callback in self._acknowledge_listeners:
+                self._acknowledge_listeners.remove(callback)
+
+        return cancel
+
+    def is_member(self) -> bool:
+        """Say whether this machine itself is still in the member list."""
+        return self.membership.roster.key_of(self.identity.name) == self.identity.public
+
+    # -- boot
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the boot reconciliation stands."""
+        return Outcome("starting", (), None) if self._boot is None else self._boot.outcome
+
+    def boot(self) -> "Deferred[Outcome]":
+        """Return a Deferred that fires when logins need not wait any longer; it may be cancelled."""
+        if self.outcome.state != "starting":
+            done: Deferred[Outcome] = Deferred()
+            done.callback(self.outcome)
+            return done
+        waiter: Deferred[Outcome] = Deferred(self._forget_waiter)
+        self._boot_waiters.append(waiter)
+        return waiter
+
+    def _forget_waiter(self, waiter: "Deferred[Outcome]") -> None:
+        self._boot_waiters = [other for other in self._boot_waiters if other is not waiter]
+
+    def _boot_moved(self) -> None:
+        if self._boot is None:
+            return
+        self._boot.tick(self.reactor.seconds())
+        answers = self._boot.answers()
+        # Kept only if every current member answered; until then a write takes a new incarnation.
+        if not self.replica.settled and all(vector is not None for vector in answers.values()):
+            Deferred.fromCoroutine(self.replica.settle(answers)).addErrback(self._report, "deciding the incarnation")
+        outcome = self._boot.outcome
+        if outcome.state == "starting":
+            return
+        if self._boot_timer is not None and self._boot_timer.active():
+            self._boot_timer.cancel()
+        waiters, self._boot_waiters = self._boot_waiters, []
+        if waiters or self._boot_timer is not None:
+            self._boot_timer = None
+            self.log.info("boot: {state}, missing: {missing}", state=outcome.state, missing=list(outcome.missing))
+        for waiter in waiters:
+            waiter.callback(outcome)
+
+    # -- what we say
+
+    def wall(self) -> float:
+        """Return this machine's clock, seconds since the epoch."""
+        return float(self.reactor.seconds())
+
+    def hello(self, role: str = "master") -> Hello:
+        """Return our greeting, in either role."""
+        roster = self.membership.roster
+        return Hello(
+            role=role,
+            cluster=roster.cluster,
+            name=self.identity.name,
+            incarnation=self.replica.incarnation,
+            boot=self.boot_id,
+            wall=int(self.wall() * 1000),
+            description=self.digest(),
+            software=__version__,
+            members=roster.document,
+            acceptances=tuple(roster.acceptances.values()),
+        )
+
+    def heartbeat(self) -> Heartbeat:
+        """Return our sign of life."""
+        return Heartbeat(int(self.wall() * 1000), self.membership.roster.digest, self.digest())
+
+    def digest(self) -> str:
+        """Return the digest of our description; empty without one."""
+        content = self._describe()
+        return "" if content is None else content.digest
+
+    def description(self) -> DescriptionDocument | None:
+        """Return the description, signed once per version."""
+        content = self._describe()
+        if content is None:
+            return None
+        if self._signed is None or self._signed[0] != content.digest:
+            payload = content.encode()
+            signature = sign(self.identity.key, "description", payload)
+            self._signed = (content.digest, DescriptionDocument(payload, self.identity.public, signature))
+        return self._signed[1]
+
+    # -- whom we call
+
+    def _others(self, roster: Roster) -> set[str]:
+        if not self.is_member():
+            return set()
+        return {member.name for member in roster.joined()} - {self.identity.name}
+
+    def _roster_changed(self, roster: Roster) -> None:
+        if not self._running:
+            return
+        self.book.alarm("removed", "" if self.is_member() else "this machine is no longer in the member list")
+        others = self._others(roster)
+        for name in set(self._callers) - others:
+            self.log.info("{name} is no longer a member", name=name)
+            self.book.remove(name)
+            self._known.pop(name, None)
+            Deferred.fromCoroutine(self._callers.pop(name).stop()).addErrback(self._report, "ending a call")
+            forgotten = Deferred.fromCoroutine(self.replica.acknowledge(name, None))
+            forgotten.addErrback(self._report, "forgetting a peer")
+        for member in roster.joined():
+            if member.name not in others:
+                continue
+            if member.name in self._callers:
+                self.book.moved(member.name, member.endpoints)
+                continue
+            self.book.add(member.name, member.endpoints, self._known.get(member.name))
+            self._callers[member.name] = self._caller(member.name)
+            self._callers[member.name].start()
+        for connection in list(self.port.connections):
+            # Whoever is no longer who it was when it came (removed, or its name has another key) goes.
+            if connection.role == "member" and roster.name_of(connection.key or b"") != connection.name:
+                connection.refuse("removed", "this machine was removed from the member list")
+        if self._boot is not None:
+            self._boot.members_changed(others, self.reactor.seconds())
+            self._boot_moved()
+
+    def _caller(self, name: str) -> Caller:
+        def places() -> tuple[Endpoint, ...]:
+            member = self.membership.roster.list.find(name)
+            return () if member is None else member.endpoints
+
+        return Caller(
+            self.reactor,
+            identity=self.identity,
+            timing=self.timing,
+            places=places,
+            make=lambda _: PullConnection(self.reactor, self.timing, self, name),
+            gone=lambda reason: self.book.called(name, False, reason),
+        )
+
+    def _report(self, failure: Any, what: str) -> None:
+        self.log.failure("{what} failed", failure, what=what)
+
+    # -- what peers acknowledge, kept now and then
+
+    async def _save(self) -> None:
+        names, self._unsaved = self._unsaved, set()
+        for name in names & set(self._known):
+            try:
+                await self.replica.acknowledge(name, self._known[name])
+            except Exception:  # noqa: BLE001 - it is only said again after a restart
+                self.log.failure("keeping what {name} acknowledged failed", name=name)
+
+    # -- our server side (Desk)
+
+    def entered(self, connection: ServerConnection, name: str, hello: Hello) -> None:
+        """Note that a member connected to us.
+
+        Raises:
+            Refused: it is ourselves, a copy of ourselves, or we are not running.
+        """
+        if name == self.identity.name:
+            if hello.boot == self.boot_id:
+                raise Refused("yourself", "this master called itself: the member list has its address for another")
+            text = f"a second machine runs with the key of {name}: one is a copy of the other; stop and reinstall one"
+            self._duplicated(text)
+            raise Refused("duplicate", text)
+        if name not in self.book or not self._running:
+            raise Refused("not-yet", "this master is starting or stopping")
+        self.book.came(name, connection, hello.boot, self.reactor.seconds())
+        self._met(name, hello)
+        if not self.book.is_called(name):
+            self._callers[name].wake()
+
+    def left(self, connection: ServerConnection, name: str) -> None:
+        """Note that its connection is gone."""
+        self.book.went(name, connection, connection.reason)
+
+    def beat(self, connection: ServerConnection, name: str, beat: Heartbeat) -> None:
+        """Note a sign of life; two machines that live on with one key are found here."""
+        self.book.beat(name, beat)
+        twin = self.book.twin(name, connection, self.reactor.seconds(), self.timing.dead)
+        if isinstance(twin, ServerConnection):
+            text = f"two machines live with the key of {name}: one is a copy of the other; stop and reinstall one"
+            self.book.alarm(f"duplicate:{name}", text)
+            connection.refuse("duplicate", text)
+            twin.refuse("duplicate", text)
+
+    def acknowledged(self, name: str, incarnation: str, vector: Context) -> None:
+        """Note what a member holds durably."""
+        if self._boot is not None and self._boot.told(name, vector, self.reactor.seconds()):
+            self._boot_moved()
+        if not self.book.acknowledged(name, vector):
+            return
+        self._known[name] = Acknowledged(incarnation, dict(vector))
+        self._unsaved.add(name)
+        for callback in list(self._acknowledge_listeners):
+            callback(name)
+
+    # -- our calling side (Asker)
+
+    def reached(self, name: str, hello: Hello) -> None:
+        """Note that a member answered our call."""
+        self.book.called(name, True)
+        self._met(name, hello)
+
+    def _met(self, name: str, hello: Hello) -> None:
+        if self.book.met(name, hello):
+            self._duplicated(f"{name} writes with our own incarnation: one machine is a copy of the other")
+
+    def pulse(self, name: str, beat: Heartbeat) -> None:
+        """Note its sign of life."""
+        self.book.beat(name, beat)
+
+    def pulled(self, name: str, vector: Context) -> None:
+        """Note that we hold all that it held; the others are told where that moved our vector without new rows."""
+        self._moved(())
+        if self._boot is not None:
+            self._boot.answered(name, vector, self.reactor.seconds())
+            self._boot_moved()
+
+    def refused(self, name: str, refusal: Refusal) -> None:
+        """Note that it turned us away."""
+        if refusal.word == "duplicate":
+            self._duplicated(f"{name} says: {refusal.text}")
+        elif refusal.word == "removed":
+            self.book.alarm("removed", f"{name} says that this machine was removed from the member list")
+
+    def _duplicated(self, text: str) -> None:
+        self.book.alarm("duplicate", text)
+        self._duplicate(text)

@@ -1,0 +1,381 @@
+"""The port on which a master serves other masters, machines that join, and nodes."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from beonss.core.registers import Context, includes
+from beonss.errors import PeerError, Refused, Unavailable
+from beonss.net.connection import Connection, Timing
+from beonss.net.nodefeed import NodeFeed
+from beonss.net.parts import Desk
+from beonss.wire.registers import parcels
+from beonss.wire.sync import (
+    PROTOCOL,
+    Acknowledge,
+    End,
+    Event,
+    Heartbeat,
+    Hello,
+    Message,
+    Page,
+    Question,
+    Request,
+    RosterUpdate,
+)
+
+#: Requests that one node may have open.
+REQUESTS = 64
+#: Seconds between two log lines about strangers from one address.
+STRANGER_LOG = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many connections are taken.
+
+    Attributes:
+        unknown: that have not said who they are, in all.
+        source: from one address, members not counted.
+        nodes: nodes in all.
+    """
+
+    unknown: int = 512
+    source: int = 64
+    nodes: int = 20_000
+
+
+class SyncPort(Factory):
+    """The server side: makes a :class:`ServerConnection` for each caller, within bounds.
+
+    Args:
+        reactor: for times.
+        desk: the master behind the port.
+        feed: what nodes are fed with.
+        timing: all times.
+        caps: all bounds.
+
+    Attributes:
+        counts: connections taken and turned away, by word, for status.
+    """
+
+    noisy = False
+
+    def __init__(self, reactor: Any, desk: Desk, feed: NodeFeed, timing: Timing, caps: Caps) -> None:
+        self.reactor = reactor
+        self.desk = desk
+        self.feed = feed
+        self.timing = timing
+        self.caps = caps
+        self.counts: Counter[str] = Counter()
+        self.connections: set[ServerConnection] = set()
+        self.by_source: Counter[str] = Counter()
+        self.unknown = 0
+        self._told: dict[str, float] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> "ServerConnection | None":
+        """Take a connection, or close it at once when there are too many."""
+        source = plain_address(getattr(addr, "host", ""))
+        if self.by_source[source] >= self.caps.source or self.unknown >= self.caps.unknown:
+            self.turned_away("too-many", source)
+            return None
+        connection = ServerConnection(self, source)
+        connection.factory = self
+        self.connections.add(connection)
+        self.unknown += 1
+        self.by_source[source] += 1
+        return connection
+
+    def count(self, role: str) -> int:
+        """Return how many connections of a role stand."""
+        return self.counts[f"{role}-now"]
+
+    def turned_away(self, word: str, source: str) -> None:
+        """Count a refusal, and log it unless that address was logged a moment ago."""
+        self.counts[word] += 1
+        now = self.reactor.seconds()
+        if now - self._told.get(source, -STRANGER_LOG) < STRANGER_LOG:
+            return
+        if len(self._told) >= 1024:
+            self._told.clear()
+        self._told[source] = now
+        Connection.log.info("sync: {source} was refused: {word}", source=source, word=word)
+
+    def forget_source(self, source: str) -> None:
+        """Stop counting a connection against its address."""
+        self.by_source[source] -= 1
+        if self.by_source[source] <= 0:
+            del self.by_source[source]
+
+    def close_all(self, reason: str) -> list[Deferred[str]]:
+        """End all connections; return what fires when each is gone."""
+        closing = [connection.closed for connection in self.connections]
+        for connection in list(self.connections):
+            connection.abort(reason)
+        return closing
+
+
+class ServerConnection(Connection):
+    """One caller.
+
+    Attributes:
+        role: empty until known, then ``member``, ``joiner`` or ``node``.
+        name: of the member.
+        source: the caller's address.
+        hello: what it said of itself.
+    """
+
+    def __init__(self, port: SyncPort, source: str) -> None:
+        super().__init__(port.reactor, port.timing)
+        self.port = port
+        self.desk = port.desk
+        self.source = source
+        self.role = ""
+        self.name = ""
+        self.hello: Hello | None = None
+        self._vector: Context = {}
+        self._answering = False
+        self._requests = 0
+        self._counted = True
+        self._description = ""
+
+    # -- who is it?
+
+    async def received(self, message: Message) -> None:
+        """Take a message, by role."""
+        if isinstance(message, Hello) and not self.role:
+            self._greeted(message)
+        elif not self.role or self.role == "joiner":
+            raise PeerError("that is not said before the greeting, or after joining")
+        elif isinstance(message, Question):
+            self._asked(message)
+        elif isinstance(message, Acknowledge):
+            self._vector = message.vector
+            self._acknowledged()
+        elif isinstance(message, RosterUpdate) and self.role == "member":
+            self._offer(message.members, message)
+        elif isinstance(message, Request) and self.role == "node":
+            self._request(message)
+        else:
+            raise PeerError(f"a {self.role} does not say {message.TYPE!r}")
+
+    def _turn_away(self, word: str, text: str = "", retry: float = 0.0) -> None:
+        self.port.turned_away(word, self.source)
+        self.refuse(word, text, retry)
+
+    def _greeted(self, hello: Hello) -> None:
+        self.hello = hello
+        try:
+            if hello.protocol != PROTOCOL:
+                text = f"this master speaks protocol {PROTOCOL}, the caller {hello.protocol}: install one version"
+                raise Refused("protocol-version", text)
+            if hello.cluster != self.desk.membership.roster.cluster:
+                raise Refused("wrong-cluster", "this is a master of another cluster")
+            if hello.role == "member":
+                self._enter_member(hello)
+            elif hello.role == "joiner":
+                self._enter_joiner(hello)
+            elif hello.role == "node":
+                self._enter_node(hello)
+            else:
+                raise Refused("stranger", "")
+        except Refused as refusal:
+            retry = 30.0 if refusal.code == "full" else 0.0
+            self._turn_away(refusal.code, str(refusal), retry)
+
+    def _enter_member(self, hello: Hello) -> None:
+        membership = self.desk.membership
+        if self.key is None:
+            raise Refused("stranger", "")
+        try:
+            # A caller that joined elsewhere brings the proof: a list signed by the cluster key.
+            membership.offer(hello.members, hello.acceptances)
+        except PeerError:
+            if membership.roster.name_of(self.key) is not None:
+                raise
+            raise Refused("stranger", "") from None
+        roster = membership.roster
+        name = roster.name_of(self.key)
+        if name is None:
+            if roster.is_former(self.key):
+                raise Refused(
+                    "removed", "this machine was removed from the member list; to come back it must join anew"
+                )
+            raise Refused("stranger", "")
+        if name != hello.name:
+            raise PeerError(f"the key of {name} came with another name")
+        self.desk.entered(self, name, hello)
+        self.name = name
+        self._begin("member")
+        self._uncount()
+
+    def _enter_joiner(self, hello: Hello) -> None:
+        if self.key is None or len(hello.acceptances) != 1 or hello.acceptances[0].key != self.key:
+            raise Refused("bad-proof", "the joining machine must show the key that it wants to be known by")
+        self.desk.membership.admit(hello.acceptances[0], self.desk.wall())
+        self._begin("joiner")
+
+    def _enter_node(self, hello: Hello) -> None:
+        if not self.desk.node_allowed(self.source):
+            raise Refused("stranger", "")
+        if self.port.count("node") >= self.port.caps.nodes:
+            raise Refused("full", "this master serves as many nodes as it may; another will")
+        self._description = hello.description
+        self._begin("node")
+        self.describe()
+
+    def _begin(self, role: str) -> None:
+        self.role = role
+        self.port.unknown -= 1
+        self.port.counts[f"{role}-now"] += 1
+        self.port.counts[role] += 1
+        self.send(self.desk.hello())
+        self.establish()
+
+    def describe(self) -> None:
+        """Send a node the description, when it is another than the node's."""
+        document = self.desk.description()
+        digest = self.desk.heartbeat().description
+        if document is not None and digest != self._description:
+            self._description = digest
+            self.send(document)
+
+    # -- liveness
+
+    def heartbeat(self) -> Heartbeat:
+        """Return the master's sign of life."""
+        return self.desk.heartbeat()
+
+    def heard(self, beat: Heartbeat) -> None:
+        """Pass a member's sign of life on; send our roster to whoever has another."""
+        if self.role == "member":
+            self.desk.beat(self, self.name, beat)
+        roster = self.desk.membership.roster
+        if beat.roster != roster.digest:
+            self.send(RosterUpdate(roster.document, tuple(roster.acceptances.values())))
+
+    def _offer(self, document: bytes, update: RosterUpdate) -> None:
+        self.desk.membership.offer(document, update.acceptances)
+
+    def ended(self) -> None:
+        """Give back what the connection held."""
+        self.port.connections.discard(self)
+        self._uncount()
+        if self.role:
+            self.port.counts[f"{self.role}-now"] -= 1
+        else:
+            self.port.unknown -= 1
+        if self.role == "member":
+            self.desk.left(self, self.name)
+
+    def _uncount(self) -> None:
+        if self._counted:
+            self._counted = False
+            self.port.forget_source(self.source)
+
+    # -- what have you for me?
+
+    def _asked(self, question: Question) -> None:
+        if self._answering:
+            raise PeerError("a question came before the last one was answered")
+        self._answering = True
+        self._vector = question.vector
+        self._acknowledged()
+        self.run(self._answer(question.wait))
+
+    def _acknowledged(self) -> None:
+        if self.role == "member":
+            assert self.hello is not None
+            self.desk.acknowledged(self.name, self.hello.incarnation, self._vector)
+
+    async def _answer(self, wait: bool) -> None:
+        if wait:
+            await self._news()
+        if self.role == "node":
+            for frame in await self.port.feed.frames(self._vector):
+                await self.writable()
+                self.send_frame(frame)
+        else:
+            await self._send_pages()
+        self._answering = False
+
+    async def _send_pages(self) -> None:
+        question, number = dict(self._vector), 0
+        page = await self.desk.replica.page(question)
+        while True:
+            runs = list(parcels(page.rows))
+            for index, rows in enumerate(runs):
+                await self.writable()
+                if page.vector is not None and index == len(runs) - 1:
+                    # The asker may ask again as soon as it has read this.
+                    self._answering = False
+                    self.send(Page(number, rows, page.vector))
+                    return
+                self.send(Page(number, rows, None))
+                number += 1
+            page = await self.desk.replica.page(question, page.more)
+
+    async def _news(self) -> None:
+        """Wait until there is something for the asker, or for its vector."""
+        replica = self.desk.replica
+        if self.role == "node":
+            # Not for what nodes never get: a password's change wakes no node.
+            await replica.changed_since(self._vector, public_only=True)
+            return
+        while True:
+            await replica.changed_since(self._vector)
+            if includes(self._vector, replica.vector):
+                continue  # it learned that elsewhere meanwhile
+            if replica.vector.get(replica.incarnation, 0) > self._vector.get(replica.incarnation, 0):
+                return
+            # Somebody else's write: the asker is most likely just getting it from its author.
+            await deferLater(self.reactor, self.timing.relay, lambda: None)
+            if not includes(self._vector, replica.vector):
+                return
+
+    # -- what a node asks for its users
+
+    def _request(self, request: Request) -> None:
+        kind = self.desk.requests.get(request.kind)
+        if kind is None:
+            self.send(End(request.number, {"message": f"this master knows no {request.kind!r}"}, "unknown-request"))
+            return
+        if self._requests >= REQUESTS:
+            self.send(End(request.number, {"message": "too many requests at once from this node"}, "busy"))
+            return
+        self._requests += 1
+
+        def report(data: Mapping[str, Any]) -> None:
+            self.send(Event(request.number, data))
+
+        async def act() -> None:
+            data: Mapping[str, Any] = {}
+            word = ""
+            try:
+                data = await kind(request.params, self.source, report)
+            except Refused as refusal:
+                data, word = {"message": str(refusal)}, refusal.code
+            except Unavailable as error:
+                data, word = {"message": str(error)}, "unavailable"
+            finally:
+                self._requests -= 1
+            self.send(End(request.number, data, word))
+
+        def broken(failure: Failure) -> None:
+            self.log.failure("the request {kind} of a node failed", failure, kind=request.kind)
+            self.send(End(request.number, {"message": "this master failed; its log says why"}, "internal"))
+
+        # Not cancelled with the connection: what was begun for a user is finished.
+        Deferred.fromCoroutine(act()).addErrback(broken)
+
+
+def plain_address(host: str) -> str:
+    """Return an address as IPv4 where a dual-stack socket shows it as ``::ffff:a.b.c.d``."""
+    return host.removeprefix("::ffff:") if "." in host else host
