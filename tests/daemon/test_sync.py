@@ -1,0 +1,211 @@
+"""Masters among masters, on loopback with real TLS: what arrives, who is refused, what is known of whom."""
+
+from pytest_twisted import ensureDeferred
+from support.sync_cluster import Cluster, Master, all_reachable, running, turn, until, wait_for
+from twisted.internet import reactor
+
+from beonss.core.members import Member, MemberList, removed
+from beonss.core.registers import Change, Key
+from beonss.store.keys import new_identity
+from beonss.wire.feed import DescriptionContent
+
+
+def held(cluster: Cluster, object_id: str, value: bytes) -> bool:
+    return all(master.read(object_id) == value for master in cluster.masters)
+
+
+@ensureDeferred
+async def test_three_masters_converge() -> None:
+    """What is written on one is soon on all, and the writer knows who holds it."""
+    async with running("frodo", "gamgee", "fellowship") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo = cluster["frodo"]
+        heard: list[str] = []
+        cancel = frodo.sync.on_acknowledge(heard.append)
+        register = await frodo.write("aa", b"1")
+        await until(lambda: held(cluster, "aa", b"1"), "the value everywhere")
+        others = ("gamgee", "fellowship")
+        await until(lambda: all(frodo.sync.holds(name, register.stamp) for name in others), "held by all")
+        assert set(heard) == {"gamgee", "fellowship"}
+        cancel()
+        await cluster["gamgee"].write("aa", b"2")
+        await until(lambda: held(cluster, "aa", b"2"), "the newer value everywhere")
+        digests = {(await master.accounts.digest())[1] for master in cluster.masters}
+        assert len(digests) == 1
+
+
+@ensureDeferred
+async def test_boot_is_reconciled_when_all_answer_and_the_incarnation_is_decided() -> None:
+    async with running("frodo", "gamgee") as cluster:
+        for master in cluster.masters:
+            assert (await run_boot(master)).state == "reconciled"
+            assert (await run_boot(master)).missing == ()
+            await until(lambda master=master: master.accounts.settled, "the incarnation")
+            assert master.accounts.incarnation
+
+
+async def run_boot(master: Master):
+    return await wait_for(master.sync.boot())
+
+
+@ensureDeferred
+async def test_boot_is_partial_and_names_who_did_not_answer() -> None:
+    async with running("frodo", "gamgee", patience=0.3) as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster.masters
+        await frodo.stop()
+        await gamgee.stop()
+        await frodo.again()
+        outcome = await run_boot(frodo)
+        assert (outcome.state, outcome.missing) == ("partial", ("gamgee",))
+        assert not frodo.sync.peers["gamgee"].reachable
+        assert frodo.sync.peers["gamgee"].last_error
+        await gamgee.again()
+        await until(lambda: frodo.sync.outcome.state == "reconciled", "reconciled later")
+
+
+@ensureDeferred
+async def test_a_master_that_was_away_catches_up_and_until_then_holds_nothing_new() -> None:
+    async with running("frodo", "gamgee", "fellowship") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee, _ = cluster.masters
+        await gamgee.stop()
+        await until(lambda: not frodo.sync.peers["gamgee"].reachable, "noticed")
+        since = frodo.sync.peers["gamgee"].since
+        register = await frodo.write("bb", b"1")
+        await until(lambda: frodo.sync.holds("fellowship", register.stamp), "held by the third")
+        assert not frodo.sync.holds("gamgee", register.stamp)
+        # The machine where it was changed goes away before gamgee is back: fellowship hands it on.
+        await frodo.stop()
+        await gamgee.again()
+        await until(lambda: gamgee.read("bb") == b"1", "caught up from the third")
+        await frodo.again()
+        await until(lambda: frodo.sync.holds("gamgee", register.stamp), "acknowledged")
+        assert since is not None
+
+
+@ensureDeferred
+async def test_a_large_state_comes_in_pages() -> None:
+    """Several thousand registers, some of them large, arrive whole over one connection."""
+    cluster = Cluster("frodo", "gamgee")
+    frodo, gamgee = cluster.masters
+    await frodo.accounts.start()
+    changes = [Change(Key(f"{n:04x}", "entry"), b"x" * (300_000 if n % 500 == 0 else 10)) for n in range(3000)]
+    await frodo.accounts.write(changes, "root@frodo")
+    await frodo.sync.start()
+    await gamgee.start()
+    try:
+        await until(lambda: dict(gamgee.accounts.vector) == dict(frodo.accounts.vector), "all of it")
+        assert await gamgee.accounts.digest() == await frodo.accounts.digest()
+    finally:
+        for master in cluster.masters:
+            await master.stop()
+            await master.accounts.stop()
+
+
+@ensureDeferred
+async def test_a_removed_master_is_refused_and_what_it_writes_stays_with_it() -> None:
+    async with running("frodo", "gamgee", "fellowship") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee, fellowship = cluster.masters
+        newer = cluster.sign(removed(cluster.roster, "gamgee"))
+        frodo.membership.offer(newer.document, ())
+        await until(lambda: fellowship.membership.roster.list.number == 3, "the list spreads")
+        await until(lambda: "gamgee" not in frodo.sync.peers and "gamgee" not in fellowship.sync.peers, "forgotten")
+        await until(lambda: "removed" in gamgee.sync.alarms, "it is told")
+        await gamgee.write("cc", b"1")
+        await turn(0.5)
+        assert frodo.read("cc") is None
+        assert fellowship.read("cc") is None
+        assert frodo.sync.port.counts["removed"] >= 0
+
+
+@ensureDeferred
+async def test_a_member_list_spreads_to_those_that_were_away() -> None:
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster.masters
+        await gamgee.stop()
+        members = (*cluster.roster.list.members, Member("new", b"k" * 32, ()))
+        newer = cluster.sign(MemberList(cluster.id, 3, members))
+        frodo.membership.offer(newer.document, ())
+        await gamgee.again()
+        await until(lambda: gamgee.membership.roster.list.number == 3, "the newer list")
+        assert gamgee.saved[-1].list.number == 3
+
+
+@ensureDeferred
+async def test_a_machine_under_a_member_s_name_but_with_another_key_is_a_stranger() -> None:
+    """It neither reads nor writes, whichever way the connection is made."""
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster.masters
+        await gamgee.stop()
+        impostor = Master(cluster, new_identity("gamgee"))
+        impostor.membership.offer(cluster.roster.document, ())
+        impostor.endpoint = gamgee.endpoint
+        impostor.sync.is_member = lambda: True  # type: ignore[method-assign] - it lies
+        impostor.listen()
+        await impostor.start()
+        try:
+            await frodo.write("dd", b"1")
+            await until(lambda: "key" in frodo.sync.peers["gamgee"].last_error, "frodo calls it and finds another key")
+            await until(lambda: frodo.sync.port.counts["stranger"] > 0, "it calls frodo and is refused")
+            assert impostor.read("dd") is None
+            assert not frodo.sync.peers["gamgee"].reachable
+            assert "stranger" in impostor.sync.peers["frodo"].last_error
+        finally:
+            await impostor.stop()
+            await impostor.accounts.stop()
+        await gamgee.again()
+        await until(lambda: gamgee.read("dd") == b"1", "the real one")
+
+
+@ensureDeferred
+async def test_a_copy_of_a_machine_is_found_and_both_stop_writing() -> None:
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster.masters
+        twin = Master(cluster, gamgee.identity)
+        twin.membership.offer(cluster.roster.document, ())
+        await twin.start()
+        try:
+            await until(lambda: "duplicate:gamgee" in frodo.sync.alarms, "the alarm")
+            await until(lambda: "duplicate" in twin.sync.alarms and "duplicate" in gamgee.sync.alarms, "both are told")
+        finally:
+            await twin.stop()
+            await twin.accounts.stop()
+
+
+@ensureDeferred
+async def test_clocks_and_descriptions_are_compared() -> None:
+    texts = {"frodo": "a" * 64, "gamgee": "b" * 64}
+    cluster = Cluster("frodo", "gamgee")
+    for master in cluster.masters:
+        content = DescriptionContent(cluster.id, 1, texts[master.name], b"")
+        master.sync._describe = lambda content=content: content
+    cluster["gamgee"].sync.wall = lambda: reactor.seconds() + 60  # type: ignore[method-assign]
+    try:
+        for master in cluster.masters:
+            await master.start()
+        frodo = cluster["frodo"]
+        await until(lambda: {"clock:gamgee", "description:gamgee"} <= set(frodo.sync.alarms), "the alarms")
+        assert "ahead" in frodo.sync.alarms["clock:gamgee"]
+        assert abs((frodo.sync.peers["gamgee"].clock_skew_ms or 0) - 60_000) < 2000
+        assert frodo.sync.peers["gamgee"].reachable
+    finally:
+        for master in cluster.masters:
+            await master.stop()
+            await master.accounts.stop()
+
+
+@ensureDeferred
+async def test_a_silent_peer_is_given_up_in_time() -> None:
+    """A host that vanishes without a word (no FIN) is noticed by its missing heartbeats."""
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster.masters
+        for connection in [*gamgee.sync.port.connections, *(c.connection for c in gamgee.sync._callers.values())]:
+            connection._transport.pauseProducing()
+            connection._beat.stop()
+        await until(lambda: "silent" in frodo.sync.peers["gamgee"].last_error, "noticed")
