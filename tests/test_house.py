@@ -9,8 +9,13 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from support.requires import missing
+
+from beonss import service
+from beonss.admin.main import COMMANDS
+from beonss.admin.main import command as group
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("beonss", "cpasswd", "twisted")
@@ -95,6 +100,33 @@ def test_only_the_composition_root_takes_the_global_reactor() -> None:
     )
     taking = [name_of(f) for f in sources() if pattern.search(f.read_text("utf-8"))]
     assert taking == ["beonss/service.py"]
+
+
+def manual(name: str) -> str:
+    """Return the source of a manual page with its hyphens as they are printed."""
+    return (ROOT / "docs/man" / name).read_text("utf-8").replace("\\-", "-")
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield each subcommand of ``beonss`` with its long options."""
+    found: list[tuple[str, click.Command]] = []
+    for name in COMMANDS:
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        found.append((name, command))
+        if isinstance(command, click.Group):
+            found += [(f"{name} {inner}", each) for inner, each in command.commands.items()]
+    for words, command in found:
+        options = [o for p in command.params if not getattr(p, "hidden", False) for o in [*p.opts, *p.secondary_opts]]
+        yield words, [option for option in options if option.startswith("--")]
+
+
+def daemon_options() -> set[str]:
+    """Return the long options of both daemons, those that every Twisted plugin has left out."""
+    names: set[str] = set()
+    for _, _, options, _ in service.Options.subCommands:
+        names |= {name.rstrip("=").replace("_", "-") for name in options().longOpt}
+    return names - {"help", "version"}
 
 
 def undocumented(path: Path) -> Iterator[str]:
@@ -226,12 +258,44 @@ class TestDocuments:
         assert parse((start + host + hosts).encode(), "hosts").find("nis") is not None
         assert parse((start + host + nodes).encode(), "nodes").find("r05n32") is not None
 
-    def test_manual_page_names_every_command(self) -> None:
-        """Each subcommand of ``beonss`` stands in beonss(8)."""
-        from beonss.admin.main import COMMANDS  # noqa: PLC0415
+    def test_manual_page_names_every_command_and_option(self) -> None:
+        """beonss(8) has each subcommand, those of groups too, and each of their options; and those of both daemons."""
+        page = manual("beonss.8")
+        absent = [words for words, _ in commands() if not re.search(rf"^\.B beonss {words}\b", page, re.MULTILINE)]
+        absent += [f"{words} {option}" for words, options in commands() for option in options if option not in page]
+        absent += [f"twistd beonss: --{name}" for name in daemon_options() if f"--{name}" not in page]
+        assert not absent
 
-        page = (ROOT / "docs/man/beonss.8").read_text("utf-8")
-        assert not {name for name in COMMANDS if not re.search(rf"^\.B beonss {name}\b", page, re.MULTILINE)}
+    def test_manual_page_names_no_option_that_does_not_exist(self) -> None:
+        """An option that was renamed does not live on in the page."""
+        known = {option for _, options in commands() for option in options} | {"--help", "--version"}
+        known |= {f"--{name}" for name in daemon_options()} | {"--nodaemon", "--pidfile"}
+        assert not set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", manual("beonss.8"))) - known
+
+    def test_manual_page_of_cpasswd_names_every_option(self) -> None:
+        """cpasswd(1) has each option that ``cpasswd --help`` shows, and no other."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from cpasswd.main import main; main()", "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", done.stdout))
+        assert shown == set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", manual("cpasswd.1")))
+
+    def test_manual_page_names_every_option_of_a_description(self) -> None:
+        """beonss.toml(5) has each section and each option, under the name the checker knows."""
+        from pydantic import BaseModel  # noqa: PLC0415
+
+        from beonss.wire import description_shape  # noqa: PLC0415
+
+        page = manual("beonss.toml.5")
+        shapes = [s for s in vars(description_shape).values() if isinstance(s, type) and issubclass(s, BaseModel)]
+        # A line of [reserved] has no options; its only field holds the value itself.
+        names = {name for shape in shapes for name in shape.model_fields if shape.__name__ != "Reserved"}
+        assert not [name for name in names if not re.search(rf"^\.(B|BR|SS) .*\b{name}\b", page, re.MULTILINE)]
+        assert not [name for name in description_shape.SECTIONS if f"[{name}]" not in page]
 
 
 def test_scripts_parse() -> None:
