@@ -1,4 +1,4 @@
-"""A master among masters: whom it calls, who calls it, and the boot reconciliation.
+"""A master among masters: whom it calls, and who calls it.
 
 Every master calls every other and pulls; so two connections stand between two masters, one asking each way. What a
 peer holds is learned from its questions to us, its clock and description from its heartbeats on either.
@@ -17,7 +17,6 @@ from twisted.logger import Logger
 from beonss import __version__
 from beonss.core.endpoints import Endpoint
 from beonss.core.members import Roster
-from beonss.core.reconcile import PATIENCE, Boot, Outcome
 from beonss.core.registers import Context, Stamp
 from beonss.core.replication import Acknowledged
 from beonss.daemon.accounts import Accounts
@@ -34,7 +33,7 @@ from beonss.net.tls import serving
 from beonss.store.keys import Identity
 from beonss.wire.documents import sign
 from beonss.wire.feed import DescriptionContent
-from beonss.wire.sync import DescriptionDocument, Heartbeat, Hello, Refusal
+from beonss.wire.sync import DescriptionDocument, Heartbeat, Hello, Refusal, RosterUpdate
 
 #: Seconds between two writes of what the peers acknowledged; what is lost of it in a crash is only said again.
 REMEMBER = 5.0
@@ -53,7 +52,6 @@ class Sync:
         node_allowed: says whether a node may connect from an address (loopback should be).
         timing: all times of the protocol.
         caps: bounds of the port.
-        patience: seconds that logins wait for the boot reconciliation.
         duplicate: called with a text when a second machine lives with our key or our incarnation; the default
             halts writing.
 
@@ -76,7 +74,6 @@ class Sync:
         node_allowed: Callable[[str], bool] = lambda _: False,
         timing: Timing | None = None,
         caps: Caps | None = None,
-        patience: float = PATIENCE,
         duplicate: Callable[[str], None] | None = None,
     ) -> None:
         self.reactor = reactor
@@ -90,7 +87,6 @@ class Sync:
         self.book = PeerBook(self.wall, lambda: accounts.incarnation, self.digest)
         self._describe = description
         self._signed: tuple[str, DescriptionDocument] | None = None
-        self._patience = patience
         self._duplicate = duplicate or accounts.halt
         self._callers: dict[str, Caller] = {}
         self._known: dict[str, Acknowledged] = {}
@@ -98,9 +94,7 @@ class Sync:
         self._saving = LoopingCall(self._save)
         self._saving.clock = reactor
         self._acknowledge_listeners: list[Callable[[str], None]] = []
-        self._boot: Boot | None = None
-        self._boot_timer: Any = None
-        self._boot_waiters: list[Deferred[Outcome]] = []
+        self._pulled_listeners: list[Callable[[str, Context], None]] = []
         self._ports: list[IListeningPort] = []
         self._unlisten: list[Callable[[], None]] = []
         self._running = False
@@ -132,11 +126,8 @@ class Sync:
         self._running = True
         self._unlisten.append(self.membership.listen(self._roster_changed))
         self._unlisten.append(self.replica.listen(self._moved))
-        self._boot = Boot(self._others(self.membership.roster), self.reactor.seconds(), self._patience)
-        self._boot_timer = self.reactor.callLater(self._patience, self._boot_moved)
         self._saving.start(REMEMBER, now=False)
         self._roster_changed(self.membership.roster)
-        self._boot_moved()
 
     async def stop(self) -> None:
         """Close the port and every connection; accounts are stopped after this."""
@@ -144,8 +135,6 @@ class Sync:
         for cancel in self._unlisten:
             cancel()
         self._unlisten.clear()
-        if self._boot_timer is not None and self._boot_timer.active():
-            self._boot_timer.cancel()
         waiting: list[Deferred[Any]] = [Deferred.fromCoroutine(caller.stop()) for caller in self._callers.values()]
         waiting += [d for port in self._ports if isinstance(d := port.stopListening(), Deferred)]
         waiting += self.port.close_all("stopping")
@@ -185,57 +174,15 @@ class Sync:
 
     def on_acknowledge(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Have ``callback`` called with a peer's name when it acknowledged something new; return what ends that."""
-        self._acknowledge_listeners.append(callback)
+        return _listening(self._acknowledge_listeners, callback)
 
-        def cancel() -> None:
-            if callback in self._acknowledge_listeners:
-                self._acknowledge_listeners.remove(callback)
-
-        return cancel
+    def on_pulled(self, callback: Callable[[str, Context], None]) -> Callable[[], None]:
+        """Have ``callback`` called with (peer, its vector) each time we hold all that a peer held."""
+        return _listening(self._pulled_listeners, callback)
 
     def is_member(self) -> bool:
         """Say whether this machine itself is still in the member list."""
         return self.membership.roster.key_of(self.identity.name) == self.identity.public
-
-    # -- boot
-
-    @property
-    def outcome(self) -> Outcome:
-        """How the boot reconciliation stands."""
-        return Outcome("starting", (), None) if self._boot is None else self._boot.outcome
-
-    def boot(self) -> "Deferred[Outcome]":
-        """Return a Deferred that fires when logins need not wait any longer; it may be cancelled."""
-        if self.outcome.state != "starting":
-            done: Deferred[Outcome] = Deferred()
-            done.callback(self.outcome)
-            return done
-        waiter: Deferred[Outcome] = Deferred(self._forget_waiter)
-        self._boot_waiters.append(waiter)
-        return waiter
-
-    def _forget_waiter(self, waiter: "Deferred[Outcome]") -> None:
-        self._boot_waiters = [other for other in self._boot_waiters if other is not waiter]
-
-    def _boot_moved(self) -> None:
-        if self._boot is None:
-            return
-        self._boot.tick(self.reactor.seconds())
-        answers = self._boot.answers()
-        # Kept only if every current member answered; until then a write takes a new incarnation.
-        if not self.replica.settled and all(vector is not None for vector in answers.values()):
-            Deferred.fromCoroutine(self.replica.settle(answers)).addErrback(self._report, "deciding the incarnation")
-        outcome = self._boot.outcome
-        if outcome.state == "starting":
-            return
-        if self._boot_timer is not None and self._boot_timer.active():
-            self._boot_timer.cancel()
-        waiters, self._boot_waiters = self._boot_waiters, []
-        if waiters or self._boot_timer is not None:
-            self._boot_timer = None
-            self.log.info("boot: {state}, missing: {missing}", state=outcome.state, missing=list(outcome.missing))
-        for waiter in waiters:
-            waiter.callback(outcome)
 
     # -- what we say
 
@@ -311,9 +258,15 @@ class Sync:
             # Whoever is no longer who it was when it came (removed, or its name has another key) goes.
             if connection.role == "member" and roster.name_of(connection.key or b"") != connection.name:
                 connection.refuse("removed", "this machine was removed from the member list")
-        if self._boot is not None:
-            self._boot.members_changed(others, self.reactor.seconds())
-            self._boot_moved()
+        self._spread(roster)
+
+    def _spread(self, roster: Roster) -> None:
+        """Hand a new roster to everybody at once; whoever misses it asks by its heartbeat."""
+        update = RosterUpdate(roster.document, tuple(roster.acceptances.values()))
+        called = [caller.connection for caller in self._callers.values()]
+        for connection in [*self.port.connections, *called]:
+            if connection is not None and connection.established:
+                connection.send(update)
 
     def _caller(self, name: str) -> Caller:
         def places() -> tuple[Endpoint, ...]:
@@ -379,8 +332,6 @@ class Sync:
 
     def acknowledged(self, name: str, incarnation: str, vector: Context) -> None:
         """Note what a member holds durably."""
-        if self._boot is not None and self._boot.told(name, vector, self.reactor.seconds()):
-            self._boot_moved()
         if not self.book.acknowledged(name, vector):
             return
         self._known[name] = Acknowledged(incarnation, dict(vector))
@@ -406,9 +357,8 @@ class Sync:
     def pulled(self, name: str, vector: Context) -> None:
         """Note that we hold all that it held; the others are told where that moved our vector without new rows."""
         self._moved(())
-        if self._boot is not None:
-            self._boot.answered(name, vector, self.reactor.seconds())
-            self._boot_moved()
+        for callback in list(self._pulled_listeners):
+            callback(name, vector)
 
     def refused(self, name: str, refusal: Refusal) -> None:
         """Note that it turned us away."""
@@ -420,3 +370,13 @@ class Sync:
     def _duplicated(self, text: str) -> None:
         self.book.alarm("duplicate", text)
         self._duplicate(text)
+
+
+def _listening(listeners: list[Any], callback: Any) -> Callable[[], None]:
+    listeners.append(callback)
+
+    def cancel() -> None:
+        if callback in listeners:
+            listeners.remove(callback)
+
+    return cancel

@@ -1,7 +1,7 @@
 """Masters among masters, on loopback with real TLS: what arrives, who is refused, what is known of whom."""
 
 from pytest_twisted import ensureDeferred
-from support.sync_cluster import Cluster, Master, all_reachable, running, turn, until, wait_for
+from support.sync_cluster import Cluster, Master, all_reachable, running, turn, until
 from twisted.internet import reactor
 
 from beonss.core.members import Member, MemberList, removed
@@ -35,33 +35,31 @@ async def test_three_masters_converge() -> None:
 
 
 @ensureDeferred
-async def test_boot_is_reconciled_when_all_answer_and_the_incarnation_is_decided() -> None:
-    async with running("frodo", "gamgee") as cluster:
+async def test_the_first_answer_of_each_peer_is_told_even_when_it_brings_nothing() -> None:
+    """The boot reconciliation waits for these answers."""
+    cluster = Cluster("frodo", "gamgee", "fellowship")
+    frodo = cluster["frodo"]
+    pulled: dict[str, object] = {}
+    frodo.sync.on_pulled(pulled.__setitem__)
+    try:
         for master in cluster.masters:
-            assert (await run_boot(master)).state == "reconciled"
-            assert (await run_boot(master)).missing == ()
-            await until(lambda master=master: master.accounts.settled, "the incarnation")
-            assert master.accounts.incarnation
-
-
-async def run_boot(master: Master):
-    return await wait_for(master.sync.boot())
+            await master.start()
+        await until(lambda: set(pulled) == {"gamgee", "fellowship"}, "both answered")
+    finally:
+        await cluster.end()
 
 
 @ensureDeferred
-async def test_boot_is_partial_and_names_who_did_not_answer() -> None:
-    async with running("frodo", "gamgee", patience=0.3) as cluster:
+async def test_an_absent_master_is_shown_with_the_reason_and_reached_again_when_it_is_back() -> None:
+    async with running("frodo", "gamgee") as cluster:
         await until(lambda: all_reachable(cluster), "all reachable")
         frodo, gamgee = cluster.masters
-        await frodo.stop()
         await gamgee.stop()
-        await frodo.again()
-        outcome = await run_boot(frodo)
-        assert (outcome.state, outcome.missing) == ("partial", ("gamgee",))
+        await until(lambda: "refused" in frodo.sync.peers["gamgee"].last_error, "noticed, and why")
         assert not frodo.sync.peers["gamgee"].reachable
-        assert frodo.sync.peers["gamgee"].last_error
         await gamgee.again()
-        await until(lambda: frodo.sync.outcome.state == "reconciled", "reconciled later")
+        await until(lambda: frodo.sync.peers["gamgee"].reachable, "back")
+        assert frodo.sync.peers["gamgee"].last_error == ""
 
 
 @ensureDeferred
@@ -98,9 +96,7 @@ async def test_a_large_state_comes_in_pages() -> None:
         await until(lambda: dict(gamgee.accounts.vector) == dict(frodo.accounts.vector), "all of it")
         assert await gamgee.accounts.digest() == await frodo.accounts.digest()
     finally:
-        for master in cluster.masters:
-            await master.stop()
-            await master.accounts.stop()
+        await cluster.end()
 
 
 @ensureDeferred
@@ -117,7 +113,22 @@ async def test_a_removed_master_is_refused_and_what_it_writes_stays_with_it() ->
         await turn(0.5)
         assert frodo.read("cc") is None
         assert fellowship.read("cc") is None
-        assert frodo.sync.port.counts["removed"] >= 0
+
+
+@ensureDeferred
+async def test_a_master_that_was_away_while_it_was_removed_is_told_so() -> None:
+    async with running("frodo", "gamgee", "fellowship") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee, fellowship = cluster.masters
+        await gamgee.stop()
+        frodo.membership.offer(cluster.sign(removed(cluster.roster, "gamgee")).document, ())
+        await until(lambda: fellowship.membership.roster.list.number == 3, "the list spreads")
+        await gamgee.again()
+        await until(lambda: frodo.sync.port.counts["removed"], "it is refused")
+        await until(lambda: "removed" in gamgee.sync.alarms, "it is told")
+        await gamgee.write("cc", b"1")
+        await turn(0.3)
+        assert frodo.read("cc") is None
 
 
 @ensureDeferred
@@ -194,9 +205,7 @@ async def test_clocks_and_descriptions_are_compared() -> None:
         assert abs((frodo.sync.peers["gamgee"].clock_skew_ms or 0) - 60_000) < 2000
         assert frodo.sync.peers["gamgee"].reachable
     finally:
-        for master in cluster.masters:
-            await master.stop()
-            await master.accounts.stop()
+        await cluster.end()
 
 
 @ensureDeferred
@@ -207,5 +216,5 @@ async def test_a_silent_peer_is_given_up_in_time() -> None:
         frodo, gamgee = cluster.masters
         for connection in [*gamgee.sync.port.connections, *(c.connection for c in gamgee.sync._callers.values())]:
             connection._transport.pauseProducing()
-            connection._beat.stop()
+            connection._beat.f = lambda: None
         await until(lambda: "silent" in frodo.sync.peers["gamgee"].last_error, "noticed")

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from beonss.core.endpoints import Endpoint
@@ -23,12 +22,6 @@ from beonss.store.writer import InlineWriter
 from beonss.wire.documents import public_bytes, write_members
 
 FAST = Timing(connect=2.0, handshake=2.0, heartbeat=0.1, dead=0.8, stalled=5.0, backoff=(0.02, 0.2), relay=0.05)
-
-
-def wait_for(deferred: "Deferred[Any]") -> "Deferred[Any]":
-    """Give a Deferred a deadline."""
-    deferred.addTimeout(20, reactor)
-    return deferred
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> Any:
@@ -52,7 +45,7 @@ class Master:
         self.cluster = cluster
         self.identity = identity
         self.name = identity.name
-        self.options = {"timing": FAST, "patience": 1.0, **options}
+        self.options = {"timing": FAST, **options}
         self.saved: list[Roster] = []
         self.database = Database(":memory:", cluster.id, durable=False)
         self.accounts = Accounts(
@@ -122,6 +115,12 @@ class Cluster:
         self.roster = Roster(self.public, members, write_members(members, self.key))
         return self.roster
 
+    async def end(self) -> None:
+        """Stop everything."""
+        for master in self.masters:
+            await master.stop()
+            await master.accounts.stop()
+
     def __getitem__(self, name: str) -> Master:
         return next(master for master in self.masters if master.name == name)
 
@@ -135,14 +134,15 @@ async def running(*names: str, **options: Any) -> AsyncIterator[Cluster]:
             await master.start()
         yield cluster
     finally:
-        for master in cluster.masters:
-            await master.stop()
-            await master.accounts.stop()
+        await cluster.end()
 
 
 def all_reachable(cluster: Cluster) -> bool:
-    """Say whether everybody sees everybody."""
+    """Say whether everybody is connected to everybody, in both directions."""
+    others = len(cluster.masters) - 1
     return all(
-        len(m.sync.peers) == len(cluster.masters) - 1 and all(p.reachable for p in m.sync.peers.values())
+        len(m.sync.peers) == others
+        and all(m.sync.book.is_called(name) for name in m.sync.peers)
+        and sum(1 for c in m.sync.port.connections if c.role == "member" and c.established) == others
         for m in cluster.masters
     )
