@@ -1,0 +1,595 @@
+"""Logins and password changes on a master: from what somebody typed to a hash that every master holds.
+
+A change is verified, judged, hashed and committed here; then it spreads as any register does
+(:mod:`beonss.daemon.sync`) and to the targets (:mod:`beonss.daemon.deliveries`), and whoever asked is told place by
+place, as each becomes known. A plaintext password is in memory here, as long as it takes, and nowhere else.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from beonss.core.accounts import PASSWORD, Password, encode
+from beonss.core.attempts import AttemptLimits, Attempts, Source
+from beonss.core.change import Account, Line, Outcome, check_owner, checked_account, outcome
+from beonss.core.hashes import DEFAULT_SCHEME, SCHEMES
+from beonss.core.policy import Policy, impossibilities, weaknesses
+from beonss.core.registers import ABSENT, Change, Key, Register, Stamp
+from beonss.core.view import AccountView, User
+from beonss.errors import BeonssError, MalformedError, Refused, StoreError, Unavailable
+from beonss.store.audit import AuditLog
+from beonss.store.crypt import ENTROPY, UnusableHash
+from beonss.store.hashing import HashingThreads
+
+T = TypeVar("T")
+Tell = Callable[[Line], None]
+
+#: The note under which the remembered failures outlive a restart.
+ATTEMPTS_NOTE = "password-attempts"
+#: Seconds between two times they are kept.
+KEEP_INTERVAL = 60.0
+#: Refusals that cost a guesser nothing are told to the audit log once in so many seconds for each user and source.
+QUIET = 10.0
+_CHEAP = {"rate-limited", "busy", "unknown-user", "below-floor"}
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSettings:
+    """What holds for passwords in this cluster.
+
+    Attributes:
+        uid_floor: users below it are their machine's own and not known here.
+        scheme: what new passwords are hashed with, a key of :data:`beonss.core.hashes.SCHEMES`.
+        cost: in the scheme's own measure; None for its default.
+        patience: seconds a change waits for the other masters and the targets to say that they have it.
+        boot_patience: seconds a login or change waits for the boot reconciliation.
+    """
+
+    uid_floor: int = 1000
+    scheme: str = DEFAULT_SCHEME
+    cost: int | None = None
+    policy: Policy = field(default_factory=Policy)
+    limits: AttemptLimits = field(default_factory=AttemptLimits)
+    patience: float = 3.0
+    boot_patience: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuthResult:
+    """Whether a password is a user's.
+
+    Attributes:
+        ok: it is, and the account is not locked.
+        code: ``ok``, ``wrong-password``, ``unknown-user``, ``locked``, ``rate-limited``, ``busy`` or ``unusable-hash``.
+        message: for the user; empty when ok.
+    """
+
+    ok: bool
+    code: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """A password change that somebody asks for.
+
+    Attributes:
+        old: what is said to be the password until now; None if it was not given, as only ``privileged`` allows.
+        source: where it was typed.
+        author: who asks, for people (``alice@frodo``).
+        privileged: root of a master asks: the old password is not needed. Never true for what a node relays.
+    """
+
+    user: str
+    new: bytes = field(repr=False)
+    old: bytes | None = field(default=None, repr=False)
+    source: Source = field(default_factory=Source)
+    author: str = ""
+    privileged: bool = False
+
+
+class PeerStanding(Protocol):
+    """Another master, as far as a change looks at it; :class:`beonss.daemon.sync.PeerState` is one."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it is connected now."""
+
+    @property
+    def since(self) -> float | None:
+        """Since when that is so, wall seconds."""
+
+
+class Masters(Protocol):
+    """The other masters; :class:`beonss.daemon.sync.Sync` is one."""
+
+    @property
+    def peers(self) -> Mapping[str, PeerStanding]:
+        """All other masters by name."""
+
+    def holds(self, name: str, stamp: Stamp) -> bool:
+        """Say whether a master acknowledged to hold a write durably."""
+
+    def on_acknowledge(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Have ``callback`` called when a master acknowledged something new; return what ends that."""
+
+
+class Targets(Protocol):
+    """The delivery targets of this master."""
+
+    def targets(self) -> Sequence[str]:
+        """Return their names."""
+
+    def delivery(self, target: str, key: Key, stamp: Stamp) -> tuple[str, str]:
+        """Return (``changed``, ``pending`` or ``refused``; why) for a write; ``pending`` without why: under way."""
+
+    def on_progress(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Have ``callback`` called with a target's name when it got something or failed; return what ends that."""
+
+
+class NoTargets:
+    """A master without delivery targets."""
+
+    def targets(self) -> Sequence[str]:
+        """Return no names."""
+        return ()
+
+    def delivery(self, target: str, key: Key, stamp: Stamp) -> tuple[str, str]:  # noqa: ARG002 - the protocol's arguments
+        """Return nothing of use: nobody asks."""
+        return "pending", ""
+
+    def on_progress(self, callback: Callable[[str], None]) -> Callable[[], None]:  # noqa: ARG002 - likewise
+        """Never call."""
+        return lambda: None
+
+
+class Store(Protocol):
+    """The accounts on this machine; :class:`beonss.daemon.accounts.Accounts` is one."""
+
+    @property
+    def view(self) -> AccountView:
+        """Users and groups as committed."""
+
+    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
+        """Make changes durable here."""
+
+    async def get(self, name: str) -> bytes | None:
+        """Return a note."""
+
+    async def put(self, name: str, value: bytes | None) -> None:
+        """Keep a note."""
+
+
+class Passwords:
+    """Verifies and changes passwords on a master.
+
+    Args:
+        reactor: for times and results of threads; its ``seconds()`` is the wall clock.
+        accounts: the accounts here.
+        masters: the other masters.
+        targets: the delivery targets of this master.
+        hashing: the threads that hash.
+        audit: a line for each try.
+        name: of this master.
+        settings: may be replaced at any time.
+        ready: returns a new Deferred that fires when the boot reconciliation is over, in whatever way.
+        random: makes salts.
+
+    Attributes:
+        settings: what holds for passwords.
+        attempts: who guessed how often.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        accounts: Store,
+        masters: Masters,
+        hashing: HashingThreads,
+        audit: AuditLog,
+        name: str,
+        settings: PasswordSettings | None = None,
+        targets: Targets | None = None,
+        ready: "Callable[[], Deferred[Any]] | None" = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._reactor = reactor
+        self._accounts = accounts
+        self._masters = masters
+        self._targets = targets or NoTargets()
+        self._hashing = hashing
+        self._audit_log = audit
+        self._ready = ready
+        self._random = random
+        self._quiet: dict[tuple[str, str, str], float] = {}
+        self._keeping: LoopingCall | None = None
+        self.name = name
+        self.settings = settings or PasswordSettings()
+        self.attempts = Attempts(self.settings.limits)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take over the failures remembered before a restart, and keep them from now on."""
+        try:
+            kept = await self._accounts.get(ATTEMPTS_NOTE)
+            if kept is not None:
+                self.attempts.load(kept, self._now())
+        except (StoreError, MalformedError):
+            self.log.failure("the remembered password failures cannot be read; starting without them")
+        self._keeping = LoopingCall(self._keep)
+        self._keeping.clock = self._reactor
+        self._keeping.start(KEEP_INTERVAL, now=False).addErrback(
+            lambda failure: self.log.failure("keeping password failures stopped", failure)
+        )
+
+    async def stop(self) -> None:
+        """Keep the failures once more and end the hashing threads; call it before the accounts are stopped."""
+        if self._keeping is not None and self._keeping.running:
+            self._keeping.stop()
+        await Deferred.fromCoroutine(self._write_attempts())
+        self._hashing.close()
+
+    def _keep(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self._write_attempts())
+
+    async def _write_attempts(self) -> None:
+        try:
+            await self._accounts.put(ATTEMPTS_NOTE, self.attempts.dump())
+        except BeonssError:
+            self.log.failure("the password failures cannot be kept; they are remembered until the daemon ends")
+
+    # --- logins -----------------------------------------------------------------------------------------------------
+
+    async def authenticate(self, user: str, password: bytes, source: Source) -> AuthResult:
+        """Say whether this is the user's password; whether the account may be used today is another question.
+
+        Raises:
+            Unavailable: that cannot be known now.
+        """
+        try:
+            await self._booted()
+            account = self._account(user)
+            await self._prove(account, password, source)
+            if account.locked:
+                raise Refused("locked", f"the account {user!r} is locked; ask an administrator of the cluster")
+        except Refused as error:
+            self._record("authenticate", user, source, outcome="refused", code=error.code)
+            return AuthResult(False, error.code, str(error))
+        self._record("authenticate", user, source, outcome="ok")
+        return AuthResult(True, "ok")
+
+    async def _prove(self, account: User, password: bytes, source: Source) -> None:
+        """Return if this is the account's password.
+
+        Raises:
+            Refused: it is not, or the source tried too often; or ``unusable-hash``.
+        """
+        user = account.entry.name
+        self.attempts.begin(user, source, self._now())
+        right: bool | None = None
+        try:
+            if account.password is None:
+                right = False
+            else:
+                right = await self._in_reactor(self._hashing.verify(source.key, password, account.password.hash))
+        except UnusableHash as error:
+            raise Refused("unusable-hash", f"the password of {user!r} cannot be verified: {error}") from None
+        finally:
+            self.attempts.end(user, source, self._now(), right)
+        if not right:
+            raise Refused("wrong-password", "the password is wrong")
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+
+    async def change(self, request: ChangeRequest, tell: Tell) -> Outcome:
+        """Change a password; call ``tell`` with a line for each master and target as it becomes known.
+
+        Cancelled before the commit, nothing was changed; after it, the change stands.
+
+        Raises:
+            Refused: nothing was changed; ``code`` says why: ``unknown-user``, ``below-floor``, ``rate-limited``,
+                ``old-password-needed``, ``wrong-password``, ``unusable-hash``, ``locked``, ``expired``, ``too-soon``,
+                ``weak-password``, ``changed-meanwhile``, ``busy``.
+            Unavailable: that is not possible now; nothing was changed.
+            StoreError: it could not be written; nothing was changed.
+        """
+        try:
+            await self._booted()
+            account = self._account(request.user)
+            key = Key(account.id, PASSWORD)
+            seen = self._accounts.view.register(key)
+            warnings = await self._permit(request, account)
+            hash_ = await self._hashed(request)
+        except BeonssError as error:
+            self._record_change(request, error)
+            raise
+        written = await _shielded(Deferred.fromCoroutine(self._commit(request, account, seen, hash_)))
+        result = await self._followed(written, tell)
+        if warnings:
+            result = replace(result, message=f"{result.message}. It is a weak one: {warnings}")
+        self._record(
+            "password-held",
+            request.user,
+            request.source,
+            outcome=result.code,
+            held=result.held,
+            masters=result.masters,
+        )
+        return result
+
+    async def _permit(self, request: ChangeRequest, account: User) -> str:
+        """Return what is weak about a password that is taken nevertheless, because root asks; mostly nothing."""
+        settings = self.settings
+        # First what costs nothing and tells a stranger nothing.
+        if impossible := impossibilities(request.new):
+            raise _weak(impossible)
+        if not request.privileged:
+            if request.old is None:
+                raise Refused("old-password-needed", "the old password is needed: only root of a master goes without")
+            await self._prove(account, request.old, request.source)
+            check_owner(account, self._day())
+        reasons = weaknesses(settings.policy, request.new, request.user, account.entry.gecos, request.old)
+        if len(request.new) > SCHEMES[settings.scheme].longest:
+            raise Refused("weak-password", f"{settings.scheme} cannot hash a password of this length")
+        if reasons and (settings.policy.binds_root or not request.privileged):
+            raise _weak(reasons)
+        return _listed(reasons)
+
+    async def _hashed(self, request: ChangeRequest) -> str:
+        settings = self.settings
+        return await self._in_reactor(
+            self._hashing.hash_password(
+                request.source.key, request.new, settings.scheme, settings.cost, self._random(ENTROPY)
+            )
+        )
+
+    async def _commit(self, request: ChangeRequest, seen_account: User, seen: Register | None, hash_: str) -> Register:
+        """Write the hash if nothing was changed since it was looked at; the audit line is part of it."""
+        try:
+            account = self._accounts.view.user(request.user)
+            if account is None or account.id != seen_account.id or (account.locked and not seen_account.locked):
+                raise Refused("changed-meanwhile", "an administrator changed the account in this moment; try again")
+            value = encode(Password(hash_, self._day()))
+            change = Change(Key(account.id, PASSWORD), value, ABSENT if seen is None else seen.stamp)
+            (written,) = await self._accounts.write([change], request.author)
+        except BeonssError as error:
+            self._record_change(request, error)
+            raise
+        self._record_change(request, None)
+        self.log.info(
+            "password of {user} changed by {author} from {source}",
+            user=request.user,
+            author=request.author,
+            source=str(request.source),
+        )
+        return written
+
+    async def _followed(self, written: Register, tell: Tell) -> Outcome:
+        """Tell who has the change until everybody has or the patience ends."""
+        following = _Following(self.name, written, self._masters, self._targets, self._safely(tell))
+        done: Deferred[None] = Deferred()
+
+        def look(_: str = "") -> None:
+            if following.look() and not done.called:
+                done.callback(None)
+
+        cancels = [self._masters.on_acknowledge(look), self._targets.on_progress(look)]
+        timer = self._reactor.callLater(self.settings.patience, lambda: None if done.called else done.callback(None))
+        try:
+            look()
+            await done
+        finally:
+            for cancel in cancels:
+                cancel()
+            if timer.active():
+                timer.cancel()
+        following.give_up(self.settings.patience)
+        return outcome(following.lines)
+
+    def _safely(self, tell: Tell) -> Tell:
+        def told(line: Line) -> None:
+            try:
+                tell(line)
+            except Exception:  # noqa: BLE001 - the change stands, whoever cannot hear of it
+                self.log.failure("the progress of a password change cannot be told")
+
+        return told
+
+    # --- what all share ---------------------------------------------------------------------------------------------
+
+    def account(self, user: str) -> Account:
+        """Return a user whose password is ours.
+
+        Raises:
+            Refused: ``unknown-user`` or ``below-floor``.
+        """
+        return self._account(user)
+
+    def _account(self, user: str) -> User:
+        found = self._accounts.view.user(user)
+        checked_account(found, user, self.settings.uid_floor)
+        assert found is not None
+        return found
+
+    def who(self, uid: int) -> str:
+        """Name a local uid for an author: the user's name here, ``root``, or ``uid 1001``."""
+        found = self._accounts.view.user_by_uid(uid)
+        return "root" if uid == 0 else f"uid {uid}" if found is None else found.entry.name
+
+    async def _booted(self) -> None:
+        """Wait until the boot reconciliation is over, but no longer than the patience for it."""
+        if self._ready is None:
+            return
+        done: Deferred[None] = Deferred()
+
+        def go(_: object = None) -> None:
+            if not done.called:
+                done.callback(None)
+
+        timer = self._reactor.callLater(self.settings.boot_patience, go)
+        self._ready().addBoth(go)
+        try:
+            await done
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _in_reactor(self, future: "Future[T]") -> "Deferred[T]":
+        def cancel(deferred: "Deferred[T]") -> None:
+            deferred.errback(Failure(CancelledError()))
+            future.cancel()
+
+        done: Deferred[T] = Deferred(cancel)
+
+        def finish() -> None:
+            if done.called:
+                return
+            if future.cancelled():
+                done.errback(Failure(Unavailable("the daemon is stopping")))
+                return
+            error = future.exception()
+            if error is not None:
+                done.errback(Failure(error))
+            else:
+                done.callback(future.result())
+
+        future.add_done_callback(lambda _: self._reactor.callFromThread(finish))
+        return done
+
+    def _now(self) -> float:
+        return float(self._reactor.seconds())
+
+    def _day(self) -> int:
+        return int(self._now() // 86400)
+
+    def _record_change(self, request: ChangeRequest, error: BeonssError | None) -> None:
+        code = None if error is None else error.code if isinstance(error, Refused) else type(error).__name__
+        self._record(
+            "change-password",
+            request.user,
+            request.source,
+            outcome="changed" if error is None else "refused" if isinstance(error, Refused) else "failed",
+            code=code,
+            author=request.author,
+            privileged=request.privileged,
+        )
+
+    def _record(self, event: str, user: str, source: Source, **fields: str | int | bool | None) -> None:
+        code = fields.get("code")
+        if code in _CHEAP and not self._is_news((event, user, source.key)):
+            return
+        try:
+            self._audit_log.record(event, user=user, source=str(source), **fields)
+        except StoreError:
+            self.log.failure("an audit line is lost: {event} of {user}", event=event, user=user)
+
+    def _is_news(self, what: tuple[str, str, str]) -> bool:
+        now = self._now()
+        if now - self._quiet.get(what, -QUIET) < QUIET:
+            return False
+        if len(self._quiet) >= 4096:
+            self._quiet.clear()
+        self._quiet[what] = now
+        return True
+
+
+class _Following:
+    """Who has a write by now."""
+
+    def __init__(self, name: str, written: Register, masters: Masters, targets: Targets, tell: Tell) -> None:
+        self._written = written
+        self._masters = masters
+        self._targets = targets
+        self._tell = tell
+        self._last: dict[tuple[str, str], Line] = {}
+        # All that are to be told of, told or not: nobody is forgotten in the sum.
+        self._waiting = {("master", peer) for peer in masters.peers} | {("target", t) for t in targets.targets()}
+        self._say(Line("master", name, "changed"))
+
+    @property
+    def lines(self) -> list[Line]:
+        """What each place said last."""
+        return list(self._last.values())
+
+    def look(self) -> bool:
+        """Tell what became known; return whether there is nothing more to wait for."""
+        peers = self._masters.peers
+        for kind, name in sorted(self._waiting):
+            if kind == "target":
+                self._look_at_target(name)
+            elif self._masters.holds(name, self._written.stamp):
+                self._settle(Line("master", name, "changed"))
+            elif name not in peers:
+                self._waiting.discard((kind, name))  # removed from the cluster in this moment
+            elif not peers[name].reachable:
+                self._note(Line("master", name, "buffered", "away", peers[name].since))
+        # A place that is away is known as well as it can be; one that is coming is waited for.
+        return all(place in self._last for place in self._waiting)
+
+    def give_up(self, patience: float) -> None:
+        """Tell of those that said nothing in time."""
+        for kind, name in sorted(self._waiting):
+            if (kind, name) in self._last:
+                continue
+            if kind == "master":
+                self._note(Line("master", name, "buffered", f"did not confirm it within {patience:g} s"))
+            else:
+                self._note(Line("target", name, "pending", f"did not take it within {patience:g} s"))
+
+    def _look_at_target(self, name: str) -> None:
+        state, why = self._targets.delivery(name, self._written.key, self._written.stamp)
+        if state == "changed":
+            self._settle(Line("target", name, "changed", why))
+        elif state == "refused":
+            self._settle(Line("target", name, "refused", why))
+        elif why:
+            self._note(Line("target", name, "pending", why))
+
+    def _settle(self, line: Line) -> None:
+        self._waiting.discard((line.kind, line.name))
+        self._say(line)
+
+    def _note(self, line: Line) -> None:
+        if self._last.get((line.kind, line.name)) != line:
+            self._say(line)
+
+    def _say(self, line: Line) -> None:
+        self._last[line.kind, line.name] = line
+        self._tell(line)
+
+
+def _weak(reasons: Sequence[tuple[str, str]]) -> Refused:
+    return Refused("weak-password", f"the new password is not taken: {_listed(reasons)}")
+
+
+def _listed(reasons: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(message for _, message in reasons)
+
+
+def _shielded(inner: "Deferred[T]") -> "Deferred[T]":
+    """Return a Deferred with the result of another one that a cancellation does not reach."""
+    outer: Deferred[T] = Deferred(lambda _: None)
+
+    def done(result: T) -> None:
+        if not outer.called:
+            outer.callback(result)
+
+    def failed(failure: Failure) -> None:
+        if not outer.called:
+            outer.errback(failure)
+        elif not failure.check(BeonssError):
+            Passwords.log.failure("a password change that nobody waits for any more failed", failure)
+
+    inner.addCallbacks(done, failed)
+    return outer
