@@ -1,6 +1,6 @@
 """From a lookup asked over nslcd to the bytes that answer it: pure, and lazy where an answer is long."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from beonss.core.lookup import Address, Lookups, Triple
@@ -11,7 +11,7 @@ from beonss.wire.nslcd import CONFIG_PASSWORD_PROHIBITED, Action, Query
 #: Groups of at least so many members are kept encoded: the C library asks for a large one a dozen times over, each
 #: time with a buffer of twice the size.
 LARGE_GROUP = 500
-_KEPT_GROUPS = 32
+_KEPT_GROUPS = 16
 
 
 class Answers:
@@ -25,7 +25,7 @@ class Answers:
     def __init__(self, lookups: Lookups, prohibited: str = "") -> None:
         self.lookups = lookups
         self.prohibited = prohibited
-        self._encoded: dict[str, tuple[Group, bytes]] = {}
+        self._encoded: dict[str, tuple[Group, list[bytes]]] = {}
 
     def to(self, query: Query, uid: int) -> Iterator[bytes]:
         """Return the whole answer in pieces, made while they are taken.
@@ -59,12 +59,9 @@ class Answers:
             case Action.GROUP_BYMEMBER if isinstance(key, str):
                 # The module reads numbers only; members would be sent for nothing.
                 groups = lookups.groups_of(key)
-                return (reply.encode_group(group.entry.name, group.entry.gid, ()) for group in groups)
+                return (reply.encode_group(group.entry.name, group.entry.gid) for group in groups)
             case Action.GROUP_ALL:
-                return (
-                    reply.encode_group(group.entry.name, group.entry.gid, group.members, reply.MAXIMUM_ENTRY)
-                    for group in lookups.groups()
-                )
+                return chain.from_iterable(self._group(group, listed=True) for group in lookups.groups())
             case Action.SHADOW_BYNAME if isinstance(key, str):
                 shadow = lookups.shadow(key) if uid == 0 else None
                 return () if shadow is None else (reply.encode_shadow(shadow),)
@@ -98,18 +95,32 @@ class Answers:
                 # Aliases, networks, protocols, rpc, services: known to be none of ours.
                 return ()
 
-    def _group(self, group: Group | None) -> Iterable[bytes]:
+    def _group(self, group: Group | None, *, listed: bool = False) -> Iterable[bytes]:
         if group is None:
             return ()
-        entry = group.entry
-        if len(group.members) < LARGE_GROUP:
-            return (reply.encode_group(entry.name, entry.gid, group.members),)
+        name, gid, members = group.entry.name, group.entry.gid, group.members
+        if len(members) < LARGE_GROUP:
+            return (reply.encode_group(name, gid, members),)
+        if listed and len(fitting := reply.fitting_members(members)) < len(members):
+            return _large_group(name, gid, fitting)
         kept = self._encoded.get(group.id)
-        if kept is None or kept[0] is not group:
-            if len(self._encoded) >= _KEPT_GROUPS:
-                self._encoded.clear()
-            kept = self._encoded[group.id] = (group, reply.encode_group(entry.name, entry.gid, group.members))
-        return (kept[1],)
+        return kept[1] if kept is not None and kept[0] is group else self._keeping(group)
+
+    def _keeping(self, group: Group) -> Iterator[bytes]:
+        pieces = []
+        for piece in _large_group(group.entry.name, group.entry.gid, group.members):
+            pieces.append(piece)
+            yield piece
+        if len(self._encoded) >= _KEPT_GROUPS:
+            self._encoded.clear()
+        self._encoded[group.id] = (group, pieces)
+
+
+def _large_group(name: str, gid: int, members: Sequence[str]) -> Iterator[bytes]:
+    """Encode a group piece by piece: one of 100,000 members costs tens of milliseconds."""
+    yield reply.encode_group_head(name, gid, len(members))
+    for start in range(0, len(members), LARGE_GROUP):
+        yield reply.encode_members(members[start : start + LARGE_GROUP])
 
 
 def _netgroup(name: str, triples: Iterable[Triple]) -> Iterator[bytes]:

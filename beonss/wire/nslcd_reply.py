@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from beonss.core.accounts import UserEntry
 from beonss.core.lookup import Ether, Host, Shadow, Triple
@@ -83,19 +83,32 @@ def encode_passwd(user: UserEntry, password: str = NO_PASSWORD) -> bytes:
     )
 
 
-def encode_group(name: str, gid: int, members: Iterable[str], limit: int | None = None) -> bytes:
-    """Return a result of GROUP_*; members are left out where it would be longer than ``limit`` bytes."""
-    head = b"".join((BEGIN, _text(name), _text("*"), _pack(gid)))
-    encoded = [_text(member) for member in members]
-    if limit is not None and len(head) + 4 + sum(map(len, encoded)) > limit:
-        room, kept = limit - len(head) - 4, 0
-        for member in encoded:
-            room -= len(member)
-            if room < 0:
-                break
-            kept += 1
-        encoded = encoded[:kept]
-    return b"".join((head, _pack(len(encoded)), *encoded))
+def encode_group(name: str, gid: int, members: Sequence[str] = ()) -> bytes:
+    """Return a result of GROUP_*."""
+    return encode_group_head(name, gid, len(members)) + encode_members(members)
+
+
+def encode_group_head(name: str, gid: int, count: int) -> bytes:
+    """Return the begin of a result of GROUP_*; ``count`` members follow."""
+    return b"".join((BEGIN, _text(name), _text(NO_PASSWORD), _pack(gid), _pack(count)))
+
+
+def encode_members(members: Iterable[str]) -> bytes:
+    """Return some members of a group."""
+    return b"".join([_text(member) for member in members])
+
+
+def fitting_members(members: Sequence[str]) -> Sequence[str]:
+    """Return as many members as a result of an enumeration can hold."""
+    room = MAXIMUM_ENTRY - 1024
+    # No character takes more than four bytes: this settles nearly every group without a look at its members.
+    if 4 * len(members) + 4 * sum(map(len, members)) <= room:
+        return members
+    for count, member in enumerate(members):
+        room -= len(_text(member))
+        if room < 0:
+            return members[:count]
+    return members
 
 
 def encode_shadow(entry: Shadow) -> bytes:

@@ -9,7 +9,6 @@ import sys
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from support.fakes import FakeNames, fellowship
 from twisted.internet import reactor, stdio
 from twisted.internet.protocol import Protocol
 from twisted.logger import globalLogBeginner, textFileLogObserver
@@ -23,6 +22,7 @@ from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor, PamResult, verdict
 from beonss.wire.nslcd import PamCode
 from beonss.wire.nslcd_answer import Answers
+from support.fakes import FakeNames, fellowship
 
 TODAY = 20500
 

@@ -70,12 +70,16 @@ def test_group_and_its_members():
     assert Answer(reply.encode_group("g", 7, ["a", "b"])).all("issil") == [1, b"g", b"*", 7, [b"a", b"b"]]
 
 
-@given(st.integers(0, 400))
-def test_a_group_too_large_for_an_enumeration_is_cut_to_the_limit(limit):
-    data = reply.encode_group("g", 7, [f"user{n}" for n in range(30)], limit=max(limit, 30))
-    assert len(data) <= max(limit, 30)
-    members = Answer(data).all("issil")[4]
-    assert members == [f"user{n}".encode() for n in range(len(members))]
+def test_a_group_too_large_for_an_enumeration_is_cut_to_what_the_module_can_hold():
+    members = [f"ü{n:07}" for n in range(200_000)]
+    kept = reply.fitting_members(members)
+    assert kept == members[: len(kept)]
+    size = len(reply.encode_group("g", 7, kept))
+    assert reply.MAXIMUM_ENTRY - 2048 < size <= reply.MAXIMUM_ENTRY
+    few = members[:1000]
+    assert reply.fitting_members(few) is few
+    nearly = members[: len(kept)]
+    assert reply.fitting_members(nearly) is nearly
 
 
 def test_shadow_has_minus_one_for_empty_fields():
