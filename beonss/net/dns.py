@@ -8,6 +8,7 @@ answering is logged and becomes SERVFAIL for that query alone.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -130,10 +131,10 @@ class ReadyAnswers:
             self.old, self.young = self.young, {}
         self.young[key] = reply
 
-    def revive(self, key: bytes) -> bytes | None:
-        """Return a reply of the old generation and keep it for another turn."""
-        reply = self.old.get(key)
-        if reply is not None:
+    def find(self, key: bytes) -> bytes | None:
+        """Return the reply to a query, if there is one, and keep it for another turn."""
+        reply = self.young.get(key)
+        if reply is None and (reply := self.old.get(key)) is not None:
             self.keep(key, reply)
         return reply
 
@@ -267,7 +268,7 @@ class DNSServer:
             counts.tcp += 1
         else:
             counts.udp += 1
-            ready = self.table(host).revive(packet[2:])
+            ready = self.table(host).find(packet[2:])
             if ready is not None:
                 counts.ready += 1
                 counts.codes[ready[1] & 15] += 1
@@ -287,7 +288,7 @@ class DNSServer:
             return self._failed(query, Failure(), recursion=False, tcp=tcp)
 
     def _answered(self, query: Query, packet: bytes, host: str, *, tcp: bool) -> bytes | Deferred[bytes | None]:
-        asker = ip_address(host.partition("%")[0])
+        asker = _address(host)
         recursion = self.fallback is not None and self._is_allowed(host)
         answer = self._answer(query, asker)
         edns = query.edns
@@ -352,7 +353,7 @@ class DNSServer:
         if allowed is None:
             assert self.fallback is not None
             try:
-                allowed = self.fallback.allows(ip_address(host.partition("%")[0]))
+                allowed = self.fallback.allows(_address(host))
             except Exception:  # noqa: BLE001 - a broken access list allows nobody and stops nothing
                 allowed = False
                 if self.sparing.admits("allows"):
@@ -368,3 +369,9 @@ def _code_name(code: int) -> str:
         return ReplyCode(code).name
     except ValueError:
         return f"RCODE{code}"
+
+
+@lru_cache(maxsize=4096)
+def _address(host: str) -> Address:
+    """Read an address as a socket gives it; a link-local one carries its scope."""
+    return ip_address(host.partition("%")[0])

@@ -6,12 +6,15 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 
 from beonss.core.endpoints import Endpoint
 from beonss.net.dns import DNSServer
 from beonss.net.dns_bind import BindError
 from beonss.net.dns_tcp import StreamLimits, TCPListener, listen_tcp
 from beonss.net.dns_udp import UDPListener, listen_udp
+
+log = Logger()
 
 # With port 0 the system chooses for UDP, and the same number must still be free for TCP.
 _ATTEMPTS = 16
@@ -55,6 +58,9 @@ def listen_dns(
         for port in ports:
             port.stopListening()
         raise
+    for port in ports[::2]:
+        where = port.getHost()
+        log.info("DNS: answering on {host} port {port}, UDP and TCP", host=where.host, port=where.port)
     return DNSListeners(ports)
 
 

@@ -240,6 +240,10 @@ class DNSStreams(Factory):
         self._open: OrderedDict[DNSStream, None] = OrderedDict()
         self._per_client: Counter[str] = Counter()
 
+    def logPrefix(self) -> str:
+        """Return what Twisted's log calls this."""
+        return "DNS"
+
     def buildProtocol(self, addr: IAddress | None) -> DNSStream | None:  # type: ignore[override]
         """Take a connection, or turn it away."""
         host: str = getattr(addr, "host", "")
