@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from beonss.core.accounts import PASSWORD, Password, encode
 from beonss.core.attempts import AttemptLimits, Attempts, Source
 from beonss.core.change import Account, Line, Outcome, check_owner, checked_account, outcome
+from beonss.core.delivery import Verdict
 from beonss.core.hashes import DEFAULT_SCHEME, SCHEMES
 from beonss.core.policy import Policy, impossibilities, weaknesses
 from beonss.core.registers import ABSENT, Change, Key, Register, Stamp
@@ -121,33 +122,29 @@ class Masters(Protocol):
         """Have ``callback`` called when a master acknowledged something new; return what ends that."""
 
 
+class TargetStanding(Protocol):
+    """How an account stands at a target; :class:`beonss.daemon.deliveries.Standing` is one."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What came of its last delivery; None if there was none yet."""
+
+    @property
+    def text(self) -> str:
+        """Why it is not delivered; may be empty."""
+
+
 class Targets(Protocol):
-    """The delivery targets of this master."""
+    """The delivery targets of this master; :class:`beonss.daemon.deliveries.Deliveries` is one."""
 
     def targets(self) -> Sequence[str]:
         """Return their names."""
 
-    def delivery(self, target: str, key: Key, stamp: Stamp) -> tuple[str, str]:
-        """Return (``changed``, ``pending`` or ``refused``; why) for a write; ``pending`` without why: under way."""
+    def standing(self, target: str, object_id: str) -> TargetStanding:
+        """Return how an account stands at a target."""
 
-    def on_progress(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Have ``callback`` called with a target's name when it got something or failed; return what ends that."""
-
-
-class NoTargets:
-    """A master without delivery targets."""
-
-    def targets(self) -> Sequence[str]:
-        """Return no names."""
-        return ()
-
-    def delivery(self, target: str, key: Key, stamp: Stamp) -> tuple[str, str]:  # noqa: ARG002 - the protocol's arguments
-        """Return nothing of use: nobody asks."""
-        return "pending", ""
-
-    def on_progress(self, callback: Callable[[str], None]) -> Callable[[], None]:  # noqa: ARG002 - likewise
-        """Never call."""
-        return lambda: None
+    def on_progress(self, listener: Callable[[str, frozenset[str]], None]) -> Callable[[], None]:
+        """Have ``listener(target, object ids)`` called after each delivery; return what ends that."""
 
 
 class Store(Protocol):
@@ -206,7 +203,7 @@ class Passwords:
         self._reactor = reactor
         self._accounts = accounts
         self._masters = masters
-        self._targets = targets or NoTargets()
+        self._targets = targets
         self._hashing = hashing
         self._audit_log = audit
         self._ready = ready
@@ -384,7 +381,13 @@ class Passwords:
             if following.look() and not done.called:
                 done.callback(None)
 
-        cancels = [self._masters.on_acknowledge(look), self._targets.on_progress(look)]
+        def progress(target: str, objects: frozenset[str]) -> None:
+            following.progress(target, objects)
+            look()
+
+        cancels = [self._masters.on_acknowledge(look)]
+        if self._targets is not None:
+            cancels.append(self._targets.on_progress(progress))
         timer = self._reactor.callLater(self.settings.patience, lambda: None if done.called else done.callback(None))
         try:
             look()
@@ -507,14 +510,16 @@ class Passwords:
 class _Following:
     """Who has a write by now."""
 
-    def __init__(self, name: str, written: Register, masters: Masters, targets: Targets, tell: Tell) -> None:
+    def __init__(self, name: str, written: Register, masters: Masters, targets: Targets | None, tell: Tell) -> None:
         self._written = written
         self._masters = masters
         self._targets = targets
         self._tell = tell
         self._last: dict[tuple[str, str], Line] = {}
-        # All that are to be told of, told or not: nobody is forgotten in the sum.
-        self._waiting = {("master", peer) for peer in masters.peers} | {("target", t) for t in targets.targets()}
+        # Targets that have tried since: what they said before was about an older value.
+        self._tried: set[str] = set()
+        self._waiting = {("master", peer) for peer in masters.peers}
+        self._waiting |= {("target", target) for target in (targets.targets() if targets is not None else ())}
         self._say(Line("master", name, "changed"))
 
     @property
@@ -547,14 +552,20 @@ class _Following:
             else:
                 self._note(Line("target", name, "pending", f"did not take it within {patience:g} s"))
 
+    def progress(self, target: str, objects: frozenset[str]) -> None:
+        """Note that a target tried some accounts."""
+        if self._written.key.object in objects:
+            self._tried.add(target)
+
     def _look_at_target(self, name: str) -> None:
-        state, why = self._targets.delivery(name, self._written.key, self._written.stamp)
-        if state == "changed":
-            self._settle(Line("target", name, "changed", why))
-        elif state == "refused":
-            self._settle(Line("target", name, "refused", why))
-        elif why:
-            self._note(Line("target", name, "pending", why))
+        assert self._targets is not None
+        standing = self._targets.standing(name, self._written.key.object)
+        if standing.verdict == "delivered":
+            self._settle(Line("target", name, "changed"))
+        elif standing.verdict in {"refused", "conflict"} and name in self._tried:
+            self._settle(Line("target", name, "refused", standing.text))
+        elif standing.text and (standing.verdict is None or name in self._tried):
+            self._note(Line("target", name, "pending", standing.text))
 
     def _settle(self, line: Line) -> None:
         self._waiting.discard((line.kind, line.name))

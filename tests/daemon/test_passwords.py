@@ -19,6 +19,7 @@ from beonss.core.intents import create_user, delete_user, set_lock
 from beonss.core.policy import Policy
 from beonss.core.registers import ABSENT, Key, Register, Stamp
 from beonss.core.view import AccountView
+from beonss.daemon.deliveries import Standing
 from beonss.daemon.passwords import ATTEMPTS_NOTE, ChangeRequest, Passwords, PasswordSettings
 from beonss.errors import Refused, StoreError, Unavailable
 from beonss.store.audit import AuditLog, read_audit
@@ -142,14 +143,14 @@ class FakeTargets:
     def targets(self):
         return tuple(self.states)
 
-    def delivery(self, target, key, stamp):
-        assert key.field == PASSWORD
-        return self.states[target]
+    def standing(self, target, object_id):
+        assert len(object_id) == 32
+        return Standing(*self.states[target])
 
-    def move(self, target, state, why=""):
-        self.states[target] = (state, why)
+    def move(self, target, verdict, text="", objects=None):
+        self.states[target] = (verdict, text)
         for callback in list(self.callbacks):
-            callback(target)
+            callback(target, frozenset(objects or ()))
 
     def on_progress(self, callback):
         self.callbacks.append(callback)
@@ -471,22 +472,35 @@ def test_a_master_removed_meanwhile_is_not_waited_for(house):
 
 
 def test_targets_are_told_of_as_they_take_the_change_or_do_not(house):
-    house.targets.states = {"files": ("pending", ""), "ldap": ("pending", ""), "slow": ("pending", "")}
+    house.targets.states = {"files": (None, ""), "ldap": (None, ""), "slow": (None, ""), "away": (None, "no answer")}
+    alice = {house.store.view.user("alice").id}
     running = house.start()
-    house.targets.move("files", "changed")
-    house.targets.move("ldap", "pending", "the directory is away; trying again")
+    house.targets.move("files", "delivered", objects=alice)
+    house.targets.move("ldap", "failed", "the directory is busy", objects=alice)
     assert running.result is None
-    house.targets.move("ldap", "refused", "there is no such entry")
+    house.targets.move("ldap", "refused", "there is no such entry", objects=alice)
     house.clock.advance(3.1)
     assert places(running) == [
         ("frodo", "changed"),
+        ("away", "pending"),
         ("files", "changed"),
         ("ldap", "pending"),
         ("ldap", "refused"),
         ("slow", "pending"),
     ]
     assert running.result.code == "target-refused"
+    assert running.result.pending == ("away", "slow")
     assert house.targets.callbacks == []
+
+
+def test_what_a_target_said_of_an_older_value_is_not_taken_for_its_answer(house):
+    house.targets.states = {"ldap": ("conflict", "a value that is not ours")}
+    running = house.start()
+    house.targets.move("ldap", "conflict", "a value that is not ours", objects={"f" * 32})
+    assert places(running) == [("frodo", "changed")]
+    house.targets.move("ldap", "delivered", objects={house.store.view.user("alice").id})
+    assert places(running)[1:] == [("ldap", "changed")]
+    assert running.result.code == "ok"
 
 
 def test_a_teller_that_fails_does_not_harm_the_change(house, logged_errors):
