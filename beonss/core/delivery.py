@@ -4,13 +4,15 @@ Delivery is in state form: a target is told what an account *is* now, never what
 be repeated, and a target that was away for a year needs one delivery per account.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from beonss.core.accounts import Aging, GroupEntry, Password, UserEntry
-from beonss.errors import TargetError
+from beonss.core.accounts import ENTRY, Aging, GroupEntry, Password, Presence, UserEntry, decode
+from beonss.core.registers import Key
+from beonss.core.view import AccountView, Group, User
+from beonss.errors import MalformedError, TargetError
 
 
 class TemporaryTargetError(TargetError):
@@ -130,8 +132,57 @@ def shadow_hash(password: Password | None, locked: bool) -> str:
     return ("!" + bare) if locked else (bare or "*")
 
 
-def split_batches(states: Sequence[State], limit: int | None) -> list[Sequence[State]]:
-    """Cut what is to be delivered into batches of at most ``limit``; None is one batch."""
-    if limit is None:
-        return [states] if states else []
-    return [states[start : start + limit] for start in range(0, len(states), limit)]
+def states_of(view: AccountView, object_id: str) -> list[State]:
+    """Return what a target has to be told about an account: itself, or who has its name now.
+
+    The list is empty for an object of which nothing is known.
+    """
+    user = view.user_by_id(object_id)
+    if user is not None:
+        return [_user_state(view, user)]
+    group = view.group_by_id(object_id)
+    if group is not None:
+        return [_group_state(view, group)]
+    presence = view.presence(object_id)
+    if presence is None:
+        return []
+    author = _author(view, object_id)
+    names = _names(view, presence)
+    if presence.kind == "user":
+        others = {user.id: user for name in names if (user := view.user(name)) is not None}
+        return [
+            UserState(object_id, names[0], None, author=author),
+            *(_user_state(view, other) for other in others.values()),
+        ]
+    owners = {group.id: group for name in names if (group := view.group(name)) is not None}
+    return [
+        GroupState(object_id, names[0], None, author=author),
+        *(_group_state(view, other) for other in owners.values()),
+    ]
+
+
+def _names(view: AccountView, presence: Presence) -> list[str]:
+    """Return the names that an account had, as far as its registers tell, the latest first."""
+    names = [presence.name]
+    register = view.register(Key(presence.object, ENTRY))
+    if register is not None:
+        with contextlib.suppress(MalformedError):
+            if presence.kind == "user":
+                names.insert(0, decode(UserEntry, register.value).name)
+            else:
+                names.insert(0, decode(GroupEntry, register.value).name)
+    return names
+
+
+def _user_state(view: AccountView, user: User) -> UserState:
+    author = _author(view, user.id)
+    return UserState(user.id, user.entry.name, user.entry, user.password, user.locked, user.aging, author)
+
+
+def _group_state(view: AccountView, group: Group) -> GroupState:
+    return GroupState(group.id, group.entry.name, group.entry, group.members, _author(view, group.id))
+
+
+def _author(view: AccountView, object_id: str) -> str:
+    latest = max(view.registers(object_id), key=lambda register: register.stamp, default=None)
+    return "" if latest is None else latest.author

@@ -6,14 +6,12 @@ from hypothesis import strategies as st
 from beonss.core.accounts import Password
 from beonss.core.delivery import (
     ABSENT,
-    GroupState,
     UserState,
     backoff,
     is_many,
     judge,
     mark,
     shadow_hash,
-    split_batches,
 )
 
 marks = st.sampled_from(["a", "b", "c", "d", ABSENT])
@@ -65,13 +63,6 @@ def test_the_shadow_field_is_never_empty():
     assert shadow_hash(Password("$6$x"), locked=True) == "!$6$x"
     assert shadow_hash(Password(""), locked=False) == "*"
     assert shadow_hash(Password(""), locked=True) == "!"
-
-
-def test_batches():
-    states = [GroupState(str(number), "g", None) for number in range(5)]
-    assert [len(batch) for batch in split_batches(states, 2)] == [2, 2, 1]
-    assert split_batches(states, None) == [states]
-    assert split_batches([], None) == []
 
 
 def test_no_repr_shows_a_hash():
