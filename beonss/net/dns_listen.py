@@ -48,7 +48,7 @@ def listen_dns(
         limits: what TCP clients may take, per endpoint.
 
     Raises:
-        BindError: one of them cannot be bound; none stays open.
+        BindError: one of them cannot be bound; none stays open beyond the next turn of the reactor.
     """
     ports: list[UDPListener | TCPListener] = []
     try:
