@@ -19,8 +19,9 @@ Network = IPv4Network | IPv6Network
 
 #: TCP port of a master's sync listener where the description names none.
 SYNC_PORT = 7653
-#: Names whose meaning depends on who asks, or that every machine has for itself.
-RESERVED_NAMES = frozenset({"master", "self", "localhost"})
+#: Names whose meaning depends on who asks (the last two are Scyld's spelling of the first two), or that every
+#: machine has for itself.
+RESERVED_NAMES = frozenset({"master", "self", "localhost", "n-1", "n-2"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

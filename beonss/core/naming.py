@@ -319,9 +319,13 @@ class Naming:
         """Return the netgroups: ``cluster`` is the names of all nodes."""
         return {"cluster": NodeNames(self)}
 
-    def describe(self, text: str) -> Explanation:
+    def origin(self, named: Named) -> tuple[Rule, Interface, int] | None:
+        """Return which rule, which of its networks and which of its members a node or derived host is."""
+        return self._patterns.find(named.name)
+
+    def describe(self, text: str, asker: Address | None = None) -> Explanation:
         """Explain a name or an address, or why there is none; see :mod:`beonss.core.explain`."""
-        return explain(self, text)
+        return explain(self, text, asker)
 
     def patterns(self) -> Iterator[tuple[Rule, Interface, NamePattern]]:
         """Yield every name pattern with its rule and network."""

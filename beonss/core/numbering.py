@@ -183,11 +183,12 @@ class Block:
     def index(self, values: Mapping[str, int]) -> int | None:
         """Return the index in its rule of the member with these coordinates, or None.
 
-        A coordinate that is not given counts as given when it has only one value.
+        A coordinate that is not given counts as its least value; where it has more, the proof refuses the
+        pattern that lacks it.
         """
         index = 0
         for name, each in zip(self.coordinates, self.sets, strict=True):
-            rank = 0 if name not in values and each.size == 1 else each.rank(values[name])
+            rank = each.rank(values[name]) if name in values else 0
             if rank is None:
                 return None
             index = index * each.size + rank

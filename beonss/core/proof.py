@@ -291,8 +291,8 @@ class _Proof:
     def territory(self) -> None:
         """Show that everything lies in the networks and reverse zones, and nothing where it must not."""
         description = self.naming.description
-        self._disjoint("networks", description.networks)
-        self._disjoint("reverse", description.reverse)
+        if self._disjoint("networks", description.networks):
+            self._disjoint("reverse", description.reverse)
         for zone in description.reverse:
             if not any(_overlap(zone, network) for network in description.networks):
                 text = f"{zone} has no address of this cluster's networks; remove it or add its network"
@@ -351,12 +351,15 @@ class _Proof:
             if entry.low.version == version:
                 yield int(entry.low), int(entry.high), f"is reserved for {entry.name} (line {entry.place.line})"
 
-    def _disjoint(self, option: str, networks: Sequence[Network]) -> None:
+    def _disjoint(self, option: str, networks: Sequence[Network]) -> bool:
+        disjoint = True
         for at, one in enumerate(networks):
             for two in networks[:at]:
                 if _overlap(one, two):
+                    disjoint = False
                     text = f"{one} and {two} overlap; name the larger one alone"
                     self.report(self.naming.description.places[option], text)
+        return disjoint
 
     # Masters
 
