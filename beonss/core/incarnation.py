@@ -34,7 +34,8 @@ def judge(
         sequence: the highest sequence number of it known here.
         recorded_machine: the machine id that was stored with it.
         machine: this machine's id now (machine-id(5)).
-        answers: for every other current member the vector it told, None where it did not answer.
+        answers: for every other current member the vector it told (with its
+            :meth:`~beonss.store.database.Database.known` number for this incarnation), None where it did not answer.
     """
     if incarnation is None:
         return Verdict(False, "this is its first start")
@@ -48,6 +49,9 @@ def judge(
     silent = sorted(name for name, vector in answers.items() if vector is None)
     if silent:
         return Verdict(False, f"{', '.join(silent)} did not answer and might know later writes of it")
+    if not answers:
+        # A lone master restored from a backup would give its nodes numbers that they have seen already.
+        return Verdict(False, "there is no other master that could vouch for it")
     return Verdict(True, "every other master answered and none knows more of it")
 
 

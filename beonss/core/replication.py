@@ -137,6 +137,26 @@ class Acknowledgements:
         return tuple(peer for peer in peers if all(self.holds(peer, stamp) for stamp in wanted))
 
 
+class Stalled:
+    """Tells which half answers nobody is going to finish: those that have not moved for a while.
+
+    Args:
+        patience: seconds; far longer than any master takes to answer again after a broken connection.
+    """
+
+    def __init__(self, patience: float = 3600.0) -> None:
+        self.patience = patience
+        self._since: dict[str, tuple[int, float]] = {}
+
+    def observe(self, now: float, unfinished: Mapping[str, int]) -> frozenset[str]:
+        """Note what is unfinished now (origin -> highest number here); return the origins to be adopted."""
+        self._since = {
+            origin: known if (known := self._since.get(origin)) and known[0] == number else (number, now)
+            for origin, number in unfinished.items()
+        }
+        return frozenset(origin for origin, (_, since) in self._since.items() if now - since >= self.patience)
+
+
 def has_news(mine: Context, question: Context) -> bool:
     """Say whether a replica with the vector ``mine`` has an answer to a question now; else the asker waits."""
     return not includes(question, mine)
@@ -154,5 +174,13 @@ def has_public_news(high: Mapping[str, int], mine: Context, question: Context) -
 
 
 def drifted(mine: Context, my_digest: bytes, theirs: Context, their_digest: bytes) -> bool:
-    """Say whether two replicas differ although their vectors are equal; a full pull (empty vector) heals it."""
-    return my_digest != their_digest and includes(mine, theirs) and includes(theirs, mine)
+    """Say whether two replicas differ although their vectors are equal; a full pull (empty vector) heals it.
+
+    Args:
+        mine: this replica's vector.
+        my_digest: over its registers at the same moment; empty when it cannot be compared (an answer is half here).
+        theirs: the other's vector.
+        their_digest: likewise.
+    """
+    comparable = my_digest and their_digest and includes(mine, theirs) and includes(theirs, mine)
+    return bool(comparable) and my_digest != their_digest

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from beonss.core.accounts import is_public
 from beonss.core.incarnation import Verdict, judge
 from beonss.core.registers import Change, Context, Register
-from beonss.core.replication import Acknowledged, Page, has_news, has_public_news
+from beonss.core.replication import Acknowledged, Page, Stalled, has_news, has_public_news
 from beonss.core.view import AccountView
 from beonss.errors import Unavailable
 from beonss.store.database import Buffered, Database
@@ -60,10 +60,12 @@ class Accounts:
         self._machine = machine
         self._incarnation: str | None = None
         self._recorded_machine: str | None = None
+        self._sequence_at_start = 0
         self._listeners: list[Listener] = []
         self._waiters: list[_Waiter] = []
         self._public_high: dict[str, int] = {}
         self._halted = ""
+        self._stalled = Stalled()
         self.settled = False
         self.view = AccountView()
         self.vector: Mapping[str, int] = {}
@@ -86,6 +88,7 @@ class Accounts:
         self.view, self._public_high, self.vector, incarnation, machine = await self._run(load)
         self._incarnation = None if incarnation is None else incarnation.decode("ascii", "replace")
         self._recorded_machine = None if machine is None else machine.decode("utf-8", "replace")
+        self._sequence_at_start = await self._run(lambda db: db.known(self.incarnation))
 
     async def stop(self) -> None:
         """Finish what was begun and close the database."""
@@ -116,10 +119,10 @@ class Accounts:
         """
         if self.settled:
             return Verdict(True, "it was decided before")
-        sequence = self.vector.get(self.incarnation, 0)
         verdict = judge(
             self._incarnation,
-            sequence,
+            # Not the vector of now: what was pulled meanwhile came from those who are being asked.
+            self._sequence_at_start,
             recorded_machine=self._recorded_machine,
             machine=self._machine,
             answers=answers,
@@ -265,9 +268,26 @@ class Accounts:
         """Return what is held here for a peer that acknowledged ``vector``."""
         return await self._run(lambda db: db.buffered(vector, public_only=public_only))
 
-    async def digest(self, *, public_only: bool = False) -> tuple[dict[str, int], bytes]:
-        """Return the vector and the digest of all registers, both of one moment."""
-        return await self._run(lambda db: (db.vector(), db.digest(public_only=public_only)))
+    async def digest(self, *, public_only: bool = False, recount: bool = False) -> tuple[dict[str, int], bytes]:
+        """Return the vector and the digest of all registers, both of one moment.
+
+        The digest is empty while an answer is only half here; :func:`beonss.core.replication.drifted` then waits.
+
+        Args:
+            public_only: over what nodes hold, to be compared with a node's.
+            recount: read the disk instead of trusting what was kept in memory; now and then, it costs a full scan.
+        """
+
+        def work(database: Database) -> tuple[dict[str, int], bytes]:
+            if recount:
+                database.recount()
+            return database.vector(), b"" if database.unfinished() else database.digest(public_only=public_only)
+
+        return await self._run(work)
+
+    async def known(self, incarnation: str) -> int:
+        """Return the highest sequence number of an incarnation known here: what its master asks at its start."""
+        return await self._run(lambda db: db.known(incarnation))
 
     async def acknowledged(self) -> dict[str, Acknowledged]:
         """Return what each peer last acknowledged, as kept on disk."""
@@ -276,6 +296,26 @@ class Accounts:
     async def acknowledge(self, peer: str, said: Acknowledged | None) -> None:
         """Keep what a peer acknowledged; None forgets the peer."""
         await self._run(lambda db: db.acknowledge(peer, said))
+
+    async def adopt_stalled(self, now: float) -> list[Register]:
+        """Finish what an interrupted answer left here if nothing came to finish it; to be called now and then.
+
+        Args:
+            now: seconds of a clock that does not jump.
+
+        Returns:
+            The registers written again as this master's own (:meth:`beonss.store.database.Database.adopt`).
+        """
+        stalled = self._stalled.observe(now, await self._run(Database.unfinished))
+        if not stalled or self._halted or not self.settled:
+            return []
+        incarnation = self.incarnation
+
+        def work(database: Database) -> tuple[list[Register], dict[str, int]]:
+            return database.adopt(stalled, incarnation), database.vector()
+
+        self.log.info("adopting what an interrupted answer left of {origins}", origins=sorted(stalled))
+        return (await self._run(work, self._committed))[0]
 
     # --- notes of other parts ---------------------------------------------------------------------------------------
 

@@ -178,6 +178,16 @@ class Database:
         """Return what this replica covers: incarnation -> sequence number."""
         return {origin: sequence for origin, sequence in self._vector.items() if sequence}
 
+    def known(self, incarnation: str) -> int:
+        """Return the highest sequence number of an incarnation seen here, 0 if none.
+
+        It may be above the vector: the rows of an unfinished answer are here before the vector that covers them.
+        """
+        highest = self._connection.execute(
+            "SELECT max(sequence) FROM register WHERE cluster = ? AND origin = ?", (self.cluster, incarnation)
+        ).fetchone()[0]
+        return max(highest or 0, self._vector.get(incarnation, 0))
+
     def register(self, key: Key) -> Register | None:
         """Return one register."""
         row = self._connection.execute(
@@ -216,7 +226,7 @@ class Database:
             raise StoreError(f"{self.path}: {incarnation!r} is no incarnation; nothing was written")
         author = author.encode("utf-8", "backslashreplace").decode()[:255]
         with self.transaction():
-            sequence = self._last_sequence(incarnation)
+            sequence = self.known(incarnation)
             written = []
             for change in changes:
                 sequence += 1
@@ -246,13 +256,6 @@ class Database:
         if loser is not None:
             self._drop_overruled(key)
         return new
-
-    def _last_sequence(self, incarnation: str) -> int:
-        # Rows may be here before the vector that covers them; their numbers must not be given twice.
-        highest = self._connection.execute(
-            "SELECT max(sequence) FROM register WHERE cluster = ? AND origin = ?", (self.cluster, incarnation)
-        ).fetchone()[0]
-        return max(highest or 0, self._vector.get(incarnation, 0))
 
     def merge(self, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
         """Merge a page of another replica's answer; return the rows that won.
@@ -396,6 +399,39 @@ class Database:
         if self._digests is None:
             self._digests = self._count_digests()
         return (self._digests[public_only] % (1 << 256)).to_bytes(32, "big")
+
+    def unfinished(self) -> dict[str, int]:
+        """Return the origins of which rows are here that the vector does not cover (yet), with the highest number.
+
+        They came with the first pages of an answer whose last page has not come.
+        """
+        highest = {origin: self.known(origin) for origin in self._vector}
+        return {origin: number for origin, number in highest.items() if number > self._vector[origin]}
+
+    def adopt(self, origins: Iterable[str], incarnation: str) -> list[Register]:
+        """Write again, as this machine's own, the rows of ``origins`` that no vector will ever cover; return them.
+
+        They are what an interrupted answer left here of a master that then lost its disk: nobody numbers on where it
+        stopped, so they would be sent with every answer and count as buffered for ever. Value and author stay.
+        """
+        adopted: list[Register] = []
+        with self.transaction():
+            sequence = self.known(incarnation)
+            for origin in origins:
+                for row in self._connection.execute(
+                    f"SELECT {_COLUMNS} FROM register"  # noqa: S608 - constants
+                    " WHERE cluster = ? AND origin = ? AND sequence > ? ORDER BY sequence",
+                    (self.cluster, origin, self._vector.get(origin, 0)),
+                ).fetchall():
+                    old = _register(row)
+                    sequence += 1
+                    stamp = Stamp(next_time(0, old), incarnation, sequence)
+                    context = joined(old.context, {old.stamp.origin: old.stamp.sequence})
+                    adopted.append(Register(old.key, old.value, stamp, old.author, context))
+                    self._put(old, adopted[-1])
+            if adopted:
+                self._move_vector({incarnation: sequence})
+        return adopted
 
     def recount(self) -> None:
         """Compute the digests anew from the disk at the next call, instead of trusting what was kept."""

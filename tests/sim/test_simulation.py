@@ -12,12 +12,13 @@ CONVERGENCE = 15.0
 
 KINDS = {
     # kind: (trouble, seeds in the default suite)
-    "network": (Trouble(drop=0.2, repeat=0.2, crashes=False), 20),
-    "crashes": (Trouble(), 25),
-    "bad clock": (Trouble(bad_clock=True), 20),
+    "network": (Trouble(drop=0.2, repeat=0.2, crashes=False), 15),
+    "crashes": (Trouble(), 20),
+    "bad clock": (Trouble(bad_clock=True), 12),
     "restored": (Trouble(restores=True), 20),
-    "installed anew": (Trouble(reinstalls=True, restores=True), 10),
-    "cloned": (Trouble(clones=True), 10),
+    "installed anew": (Trouble(reinstalls=True, restores=True), 8),
+    "cloned": (Trouble(clones=True), 8),
+    "rotten": (Trouble(rot=True), 8),
 }
 
 
