@@ -221,6 +221,7 @@ class ServerConnection(Connection):
             raise Refused("bad-proof", "the joining machine must show the key that it wants to be known by")
         self.desk.membership.admit(hello.acceptances[0], self.desk.wall())
         self._begin("joiner")
+        self.describe()
 
     def _enter_node(self, hello: Hello) -> None:
         if not self.desk.node_allowed(self.source):

@@ -1,0 +1,68 @@
+"""``beonss invite``: a one-time token that lets a machine join as a master."""
+
+import re
+import secrets
+import time
+from pathlib import Path
+
+import click
+
+from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
+from beonss.core.members import Roster, invited
+from beonss.errors import ConfigurationError
+from beonss.store.keys import check_member_name
+from beonss.wire.documents import MAXIMUM_ENDPOINTS, SECRET_BYTES, Token, invite_key, public_bytes, write_token
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([1-9][0-9]{0,4})([mhd])\Z")
+
+
+def _duration(text: str) -> int:
+    match = _DURATION.match(text)
+    if match is None:
+        raise ConfigurationError(f"--valid {text!r} is no duration; write for example 30m, 24h or 7d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+@click.command(name="invite")
+@click.argument("name")
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    required=True,
+    metavar="HOST[:PORT]",
+    help="Where the others will connect to the new master; may be given several times.",
+)
+@click.option("--valid", default="24h", show_default=True, metavar="DURATION", help="For how long: 30m, 24h, 7d.")
+@state_option
+@key_option
+@control_option
+def command(
+    *, name: str, addresses: tuple[str, ...], valid: str, state: Path, cluster_key: Path | None, control: str | None
+) -> None:
+    """Invite the machine NAME to join as a master.
+
+    Run it on a master, running or stopped, with the cluster's private key at hand. The token, one line, is printed
+    on standard output; all else goes to standard error. It is good for one machine, once; treat it as a password.
+
+    Exit codes: 0 invited, 1 refused and nothing changed, 2 usage.
+    """
+    name = check_member_name(name)
+    endpoints = endpoints_of(addresses)
+    expires = int(time.time()) + _duration(valid)
+    secret = secrets.token_bytes(SECRET_BYTES)
+    public = public_bytes(invite_key(secret))
+    roster, how = sign_and_publish(
+        state, cluster_key, control, lambda roster: invited(roster, name, endpoints, public, expires)
+    )
+    click.echo(f"Member list {roster.list.number}, in which {name} is invited, is {how}.", err=True)
+    click.echo(f"Run on {name}, within {valid}:  beonss join TOKEN   with this token:", err=True)
+    click.echo(write_token(_token(roster, name, secret)))
+
+
+def _token(roster: Roster, name: str, secret: bytes) -> Token:
+    entry = roster.list.find(name)
+    assert entry is not None
+    masters = [endpoint for member in roster.joined() for endpoint in member.endpoints]
+    return Token(roster.cluster_key, name, entry.invited, entry.expires, secret, tuple(masters[:MAXIMUM_ENDPOINTS]))

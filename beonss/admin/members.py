@@ -1,0 +1,90 @@
+"""``beonss members``: list the masters, or remove one."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from beonss.admin.signing import control_option, key_option, sign_and_publish, state_option
+from beonss.core.members import Roster, removed
+from beonss.store.keys import load_roster
+
+
+@click.group(name="members", invoke_without_command=True)
+@state_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(ctx: click.Context, state: Path, as_json: bool) -> None:
+    """List the masters of the cluster as the member list in the state directory has them, or remove one.
+
+    Exit codes: 0 done, 1 refused and nothing changed, 2 usage.
+    """
+    ctx.obj = state
+    if ctx.invoked_subcommand is not None:
+        return
+    roster = load_roster(state)
+    if as_json:
+        click.echo(json.dumps(as_document(roster, time.time()), indent=2))
+    else:
+        show(roster, Console(highlight=False), time.time())
+
+
+def as_document(roster: Roster, now: float) -> dict[str, object]:
+    """Return the list as plain data; ``now`` is seconds since the epoch."""
+    return {
+        "cluster": roster.cluster,
+        "number": roster.list.number,
+        "members": [
+            {
+                "name": member.name,
+                "addresses": [str(endpoint) for endpoint in member.endpoints],
+                "state": state_of(roster, member.name, now),
+                "key": (roster.key_of(member.name) or b"").hex(),
+            }
+            for member in roster.list.members
+        ],
+    }
+
+
+def state_of(roster: Roster, name: str, now: float) -> str:
+    """Return ``member``, ``invited`` or ``expired``."""
+    entry = roster.list.find(name)
+    assert entry is not None
+    if roster.key_of(name) is not None:
+        return "member"
+    return "invited" if now <= entry.expires else "expired"
+
+
+def show(roster: Roster, console: Console, now: float) -> None:
+    """Print the list for people."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("master", "addresses", "state", "key"):
+        table.add_column(title)
+    for member in roster.list.members:
+        key = roster.key_of(member.name)
+        addresses = " ".join(str(endpoint) for endpoint in member.endpoints)
+        table.add_row(member.name, addresses, state_of(roster, member.name, now), key.hex()[:16] if key else "-")
+    console.print(f"cluster {roster.cluster}, member list {roster.list.number}")
+    console.print(table)
+
+
+@command.command(name="remove")
+@click.argument("name")
+@click.option(
+    "--state", "own_state", type=click.Path(path_type=Path, file_okay=False), help="State directory of this master."
+)
+@key_option
+@control_option
+@click.pass_obj
+def remove(state: Path, name: str, own_state: Path | None, cluster_key: Path | None, control: str | None) -> None:
+    """Remove the master NAME: it is refused from now on. What it wrote and others hold stays.
+
+    Exit codes: 0 removed, 1 refused and nothing changed, 2 usage.
+    """
+    roster, how = sign_and_publish(
+        own_state or state, cluster_key, control, lambda roster: removed(roster, name.lower())
+    )
+    click.echo(f"{name.lower()} is removed. Member list {roster.list.number} is {how}.")
