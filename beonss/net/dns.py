@@ -33,6 +33,7 @@ LOG_INTERVAL = 10.0
 MOST_FORWARDED = 1024
 
 _TRUNCATED = 0x02
+_CODE_NAMES = {code.value: code.name for code in ReplyCode}
 
 
 class Fallback(Protocol):
@@ -365,10 +366,8 @@ class DNSServer:
 
 
 def _code_name(code: int) -> str:
-    try:
-        return ReplyCode(code).name
-    except ValueError:
-        return f"RCODE{code}"
+    # A fallback relays codes that we never give.
+    return _CODE_NAMES.get(code, f"RCODE{code}")
 
 
 @lru_cache(maxsize=4096)

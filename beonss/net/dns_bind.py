@@ -53,7 +53,7 @@ def bind_failure(error: OSError, host: str, port: int, transport: str) -> BindEr
         case errno.EADDRINUSE:
             return BindError(
                 f"{where} is in use by another program; stop it or pass --dns-listen "
-                f"(ss -lnp 'sport = {port}' shows which)"
+                f"(ss -lnp 'sport = :{port}' shows which)"
             )
         case errno.EACCES | errno.EPERM:
             return BindError(
@@ -78,6 +78,13 @@ def bound_udp_socket(host: str, port: int) -> socket.socket:
     address = listening_address(host)
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
+        # Only getaddrinfo turns the scope of a link-local address into a number.
+        where = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4]
+    except (OSError, ValueError):
+        raise BindError(
+            f"cannot answer DNS on {host!r}: there is no such interface; pass --dns-listen ADDRESS"
+        ) from None
+    try:
         udp = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:
         raise bind_failure(error, host, port, "UDP") from error
@@ -85,14 +92,10 @@ def bound_udp_socket(host: str, port: int) -> socket.socket:
         udp.setblocking(False)
         if family == socket.AF_INET6:
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # getaddrinfo, because only it turns the scope of a link-local address into a number.
-        udp.bind(socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4])
+        udp.bind(where)
     except OSError as error:
         udp.close()
         raise bind_failure(error, host, port, "UDP") from error
-    except BaseException:
-        udp.close()
-        raise
     _tune(udp, family)
     return udp
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import islice
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,8 +23,10 @@ from beonss.core.records import (
     shown,
 )
 from beonss.core.zone import Answer, Zones, reverse_name, server_text
+from beonss.wire.description import parse
 
 T = RecordType
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 NAMES = Names()
 ZONES = Zones(NAMES)
 NODE = ip_address("10.5.2.3")
@@ -309,24 +313,64 @@ LABELS = st.one_of(
 TAILS = st.sampled_from([(), *ZONES.apexes, domain("in-addr.arpa"), domain("aero.org")])
 
 
-@given(
-    st.lists(LABELS, max_size=34), TAILS, st.integers(0, 65535), st.integers(0, 255), st.sampled_from([NODE, STRANGER])
+QUESTIONS = given(
+    st.lists(LABELS, max_size=34),
+    TAILS,
+    st.integers(0, 65535),
+    st.integers(0, 255),
+    st.sampled_from([NODE, STRANGER, ip_address("fd00:5::101")]),
 )
+
+
+@QUESTIONS
 def test_any_question_gets_an_answer_that_follows_the_rules(labels, tail, qtype, qclass, asker):
-    name = (*labels, *tail)
-    answer = ZONES.answer(name, qtype, qclass, asker)
+    follows_the_rules(ZONES, (*labels, *tail), qtype, qclass, asker)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_so_it_is_with_every_example(example):
+    zones = Zones(parse(example.read_bytes(), str(example)))
+
+    @QUESTIONS
+    def ask_anything(labels, tail, qtype, qclass, asker):
+        for end in zones.apexes:
+            follows_the_rules(zones, (*labels, *end), qtype, qclass, asker)
+        follows_the_rules(zones, (*labels, *tail), qtype, qclass, asker)
+
+    ask_anything()
+
+
+def follows_the_rules(zones, name, qtype, qclass, asker):
+    answer = zones.answer(name, qtype, qclass, asker)
     assert answer.ours or answer.code == ReplyCode.REFUSED
     if answer.code == ReplyCode.NXDOMAIN or (answer.code == ReplyCode.NOERROR and not answer.answer):
         assert [record.type for record in answer.authority] == [T.SOA]
     # Who asks matters only where the answer says so.
     if not answer.personal:
-        assert answer == ZONES.answer(name, qtype, qclass, ip_address("fd00:5::10"))
+        assert answer == zones.answer(name, qtype, qclass, ip_address("fd00:5::10"))
     # The answer is the same in any case, but for the owner that was asked for.
-    upper = ZONES.answer(tuple(label.upper() for label in name), qtype, qclass, asker)
+    upper = zones.answer(tuple(label.upper() for label in name), qtype, qclass, asker)
     assert upper.code == answer.code
     assert [replace(record, name=folded(record.name)) for record in upper.answer] == [
         replace(record, name=folded(record.name)) for record in answer.answer
     ]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_answer_the_same_forward_and_reverse(example):
+    """The first thousand names of each: addresses, pointers and aliases agree."""
+    naming = parse(example.read_bytes(), str(example))
+    zones = Zones(naming)
+    for named in islice(naming.names(), 1000):
+        owner = f"{named.name}.{naming.zone}"
+        for qtype, version in ((T.A, 4), (T.AAAA, 6)):
+            found = [record.data.address for record in ask(owner, qtype, zones=zones).answer]
+            assert found == [address for address in named.addresses if address.version == version]
+        for address in named.addresses:
+            (pointer,) = ask(address.reverse_pointer, T.PTR, zones=zones).answer
+            assert shown(pointer.data.target) == owner
+        for alias in named.aliases:
+            assert shown(ask(f"{alias}.{naming.zone}", T.CNAME, zones=zones).answer[0].data.target) == owner
 
 
 @given(st.lists(st.binary(min_size=1, max_size=63), max_size=5))

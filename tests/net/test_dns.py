@@ -182,6 +182,13 @@ def test_ra_is_told_to_those_clients_alone_also_from_the_table():
     assert server.counters().ready == 2
 
 
+def test_codes_that_only_a_fallback_gives_have_no_name_of_ours():
+    reply = wire("example.com")
+    server = DNSServer(Zones(Names()), fallback=Elsewhere(succeed(reply[:2] + b"\x81\x8a" + reply[4:])))
+    server.respond(reply, CLIENT, tcp=False)
+    assert server.counters().codes == {"RCODE10": 1}
+
+
 def test_a_fallback_that_fails_is_servfail(logged_errors):
     server = DNSServer(Zones(Names()), fallback=Elsewhere(fail(Unavailable("no master"))))
     got = []

@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from beonss.core.endpoints import Endpoint
 from beonss.core.zone import Zones
-from beonss.net import dns_udp
+from beonss.net import dns_bind, dns_udp
 from beonss.net.dns import DNSServer
 from beonss.net.dns_bind import BindError, bind_failure, bound_udp_socket, listening_address
 from beonss.net.dns_listen import listen_dns
@@ -264,6 +264,29 @@ def test_a_wildcard_is_refused_for_the_sake_of_the_source_address(host, server, 
 def test_a_name_is_no_address(host):
     with pytest.raises(BindError, match="not an IP address"):
         listening_address(host)
+
+
+@pytest.mark.parametrize("host", ["fe80::1%nosuch0", "fe80::1%\0"])
+def test_a_scope_that_is_no_interface_is_told(host):
+    with pytest.raises(BindError, match="no such interface"):
+        bound_udp_socket(host, 0)
+
+
+def test_a_family_the_machine_does_not_have(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EAFNOSUPPORT, "")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(BindError, match="Address family not supported"):
+        bound_udp_socket("::1", 0)
+
+
+def test_wishes_that_are_denied_do_no_harm(monkeypatch):
+    """Big buffers need rights, and other systems have other options."""
+    monkeypatch.setattr(dns_bind, "_SO_RCVBUFFORCE", 9999)
+    bound_udp_socket("127.0.0.1", 0).close()
+    monkeypatch.setattr(dns_bind.os, "uname", lambda: type("Name", (), {"sysname": "FreeBSD"}))
+    bound_udp_socket("127.0.0.1", 0).close()
 
 
 def test_other_reasons():
