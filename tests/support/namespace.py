@@ -55,16 +55,16 @@ password required {pam}
 session required {pam}
 """
 
-#: $1 directory with the private etc, $2 socket, $3 directory of the modules; then the command.
+#: $1 directory with the private etc, $2 socket; then the command. The socket may lie in /run, which is covered.
 ENTER = """\
 set -e
 mount --bind "$1/etc" /etc
 mkdir -p "$1/nslcd"
-if [ "${2##*/}" = socket ]; then mount --bind "${2%/*}" "$1/nslcd"; fi
-mount -t tmpfs -o mode=755 tmpfs /run 2>/dev/null || true
-mkdir -p /run/nslcd
+mount --bind "${2%/*}" "$1/nslcd"
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/nslcd
 if [ "${2##*/}" = socket ]; then mount --bind "$1/nslcd" /run/nslcd
-else touch /run/nslcd/socket; mount --bind "$2" /run/nslcd/socket; fi
+elif [ -e "$1/nslcd/${2##*/}" ]; then touch /run/nslcd/socket; mount --bind "$1/nslcd/${2##*/}" /run/nslcd/socket; fi
 shift 2
 exec "$@"
 """
@@ -72,9 +72,9 @@ exec "$@"
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """Where the two modules are; ``directory`` holds the NSS module."""
+    """Where the two modules are."""
 
-    directory: Path
+    nss: Path
     pam: Path
 
 
@@ -83,13 +83,13 @@ def stock_modules() -> Modules:
     """Return the stock modules, downloaded if need be; ends the test where they cannot be had."""
     library = Path("/lib") / f"{os.uname().machine}-linux-gnu"
     if (library / "libnss_ldap.so.2").exists() and (library / "security/pam_ldap.so").exists():
-        return Modules(library, library / "security/pam_ldap.so")
+        return Modules(library / "libnss_ldap.so.2", library / "security/pam_ldap.so")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beonss-tests" / "nss-pam-ldapd"
     if not home.exists():
         _download(home)
     [nss] = home.glob("**/libnss_ldap.so.2")
     [pam] = home.glob("**/pam_ldap.so")
-    return Modules(nss.parent, pam)
+    return Modules(nss, pam)
 
 
 def _download(home: Path) -> None:
@@ -128,7 +128,7 @@ class StockModules:
 
     Args:
         directory: an empty directory for the private ``/etc``; must stay while programs run.
-        nslcd_socket: where our server listens; it may come and go. Its directory should hold only the socket.
+        nslcd_socket: where our server listens, now or later; its directory is made if it is missing.
         passwd, group, shadow, hosts: further lines for the private files.
         nsswitch: the private nsswitch.conf.
     """
@@ -148,17 +148,22 @@ class StockModules:
         self.modules = stock_modules()
         self.directory = directory
         self.socket = nslcd_socket
+        nslcd_socket.parent.mkdir(exist_ok=True)
         self.etc = directory / "etc"
         shutil.copytree("/etc", self.etc, symlinks=True, ignore_dangling_symlinks=True)
         (self.etc / "nsswitch.conf").write_text(nsswitch)
         (self.etc / "hosts").write_text("127.0.0.1 localhost\n" + hosts)
-        (self.etc / "ld.so.conf.d" / "beonss-test.conf").write_text(f"{self.modules.directory}\n")
+        # Where every user may read them: a cache below /root is not such a place.
+        inside = self.etc / "beonss-test"
+        inside.mkdir()
+        shutil.copy(self.modules.nss, inside)
+        shutil.copy(self.modules.pam, inside)
+        (self.etc / "ld.so.conf.d" / "beonss-test.conf").write_text("/etc/beonss-test\n")
         for name, lines in (("passwd", passwd), ("group", group), ("shadow", shadow)):
             with (self.etc / name).open("a") as file:
                 file.write(lines)
-        pam = self.modules.pam
         for name, stack in (("passwd", STACK), ("login", STACK), ("su", STACK), ("bare", BARE)):
-            (self.etc / "pam.d" / name).write_text(stack.format(pam=pam))
+            (self.etc / "pam.d" / name).write_text(stack.format(pam="/etc/beonss-test/pam_ldap.so"))
         # Its helper cache lies outside /etc: an empty place covers it.
         self.run(["sh", "-c", "mount -t tmpfs tmpfs /var/cache/ldconfig && ldconfig -X"], check=True)
 
