@@ -5,16 +5,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.requires import missing
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-
-from cluster import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
@@ -43,9 +40,22 @@ def blocks(text: str) -> list[str]:
 def script(text: str, place: Path) -> str:
     """Return the tutorial as one script that runs in ``place`` on free ports, and waits where a person would."""
     joined = "".join(blocks(text)).replace("/tmp/tutorial", str(place))
-    for port in sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", joined))):
-        joined = re.sub(rf"\b{port}\b", str(free_port()), joined)
+    written = sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", joined)))
+    for port, free in zip(written, free_ports(len(written)), strict=True):
+        joined = re.sub(rf"\b{port}\b", str(free), joined)
     return PRELUDE + re.sub(r"^(twistd .*--runtime (\S+) .*& \w+=\$!)$", r"\1\nready \2", joined, flags=re.MULTILINE)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports that are free on 127.0.0.1, for TCP and (all but surely) for UDP."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
 
 
 def environment() -> dict[str, str]:
