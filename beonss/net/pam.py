@@ -5,7 +5,8 @@ The rules that belong to this door:
 - a user that is not served here is "unknown" at once, so that a stack of PAM modules goes on to the next;
 - the administrator (an empty user name) is recognised on a master's socket alone, for uid 0, and without a password:
   then root may set anybody's. On a node nobody may, root included;
-- what cannot be answered now is PAM_AUTHINFO_UNAVAIL with a text, never a refusal.
+- what cannot be answered now is PAM_AUTHINFO_UNAVAIL with a text, never a refusal, but for an account that is
+  remembered as locked.
 """
 
 from collections.abc import Coroutine
@@ -70,14 +71,18 @@ class PamBackend(Protocol):
 #: The codes of Refused (see beonss.errors) that PAM has a better word for than "permission denied".
 CODES: Final = {
     "wrong-password": PamCode.AUTH_ERR,
+    "old-password-needed": PamCode.AUTH_ERR,
     "unknown-user": PamCode.USER_UNKNOWN,
+    "below-floor": PamCode.USER_UNKNOWN,
     "locked": PamCode.ACCT_EXPIRED,
     "expired": PamCode.ACCT_EXPIRED,
     "inactive": PamCode.AUTHTOK_EXPIRED,
-    "too-many": PamCode.MAXTRIES,
     "rate-limited": PamCode.MAXTRIES,
+    "busy": PamCode.AUTHINFO_UNAVAIL,
+    "unusable-hash": PamCode.CRED_INSUFFICIENT,
     "weak-password": PamCode.AUTHTOK_ERR,
     "too-soon": PamCode.AUTHTOK_ERR,
+    "changed-meanwhile": PamCode.AUTHTOK_ERR,
 }
 
 _STANDINGS: Final = {
@@ -178,10 +183,16 @@ class PamDoor:
         return reply.encode_authentication(result.code, user, standing.code, standing.message)
 
     async def _authorise(self, context: PamContext, peer: Peer) -> bytes:
-        if self.lookups.user(context.user) is None:
+        found = self.lookups.user(context.user)
+        if found is None:
             return b""
-        asked = self.backend.authorise(context.user, context.service, context.rhost, peer, False)
-        return _verdict(await self._ask(asked, peer))
+        result = await self._ask(
+            self.backend.authorise(context.user, context.service, context.rhost, peer, False), peer
+        )
+        if result.code is PamCode.AUTHINFO_UNAVAIL and found.locked:
+            # Debian's stack lets users in when nobody can be asked; a lock that is remembered still bites.
+            result = verdict(AccountState("locked"))
+        return _verdict(result)
 
     async def _change(self, request: ChangePassword, peer: Peer) -> bytes:
         name = request.context.user

@@ -217,6 +217,14 @@ def test_trouble_is_said_and_is_no_refusal(stage, trouble):
     assert stage.ask(Authenticate(context(), "a"))[:8] == i(1, 9)
 
 
+def test_a_remembered_lock_bites_while_nobody_can_be_asked(stage):
+    stage.backend.authorised = Unavailable("no master answers")
+    assert stage.ask(Authorise(context("bob")))[:8] == i(1, 13)
+    assert stage.ask(Authorise(context("alice")))[:8] == i(1, 9)
+    stage.backend.authorised = PamResult(PamCode.SUCCESS)
+    assert stage.ask(Authorise(context("bob")))[:8] == i(1, 0), "a backend that can be asked knows better"
+
+
 @pytest.mark.parametrize(("code", "wanted"), [*CODES.items(), ("something-new", PamCode.PERM_DENIED)])
 def test_refusals_have_their_pam_code(stage, code, wanted):
     stage.backend.changed = Refused(code, "because")

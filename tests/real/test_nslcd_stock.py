@@ -13,6 +13,8 @@ import pytest
 from support.namespace import NSSWITCH, StockModules
 from support.requires import missing
 
+import beonss
+
 Start = Callable[..., StockModules]
 
 TESTS = Path(__file__).parents[1]
@@ -200,6 +202,15 @@ class TestUnknown:
         server = Server(socket)
         assert self.ask(modules) == [True, False], "a daemon that knows: no such host"
         server.stop()
+
+
+def test_the_daemon_can_be_kept_from_asking_itself(master):
+    code = (
+        "import pwd; from beonss.net.ownlookups import disable_own_lookups as off;"
+        "print(pwd.getpwnam('alice').pw_uid, off(), [p for p in pwd.getpwall() if p.pw_name == 'alice'])"
+    )
+    result = master.run([sys.executable, "-c", code], env={"PYTHONPATH": str(Path(beonss.__file__).parents[1])})
+    assert result.stdout == "5001 True []\n", result.stderr
 
 
 def pamtester(modules: StockModules, service: str, user: str, *operations: str, text: str = "sesame\n"):
