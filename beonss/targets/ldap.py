@@ -1,0 +1,252 @@
+"""A directory as a delivery target: the password of entries that exist there already.
+
+Users are made and removed in the directory by whoever runs it. We bring the hash, as ``{CRYPT}$6$...``, after
+looking: what is already right is not written, what we wrote before is replaced under the condition that it
+is still there, and what somebody else wrote is reported and left. A locked account gets a hash that nothing matches.
+Several masters may deliver to one directory.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from beonss.core.delivery import (
+    DELIVERED,
+    GroupState,
+    Outcome,
+    PermanentTargetError,
+    State,
+    TemporaryTargetError,
+    UserState,
+    mark,
+    shadow_hash,
+)
+from beonss.targets.journal import Journal, Mark
+from beonss.targets.ldapwire import (
+    ADD,
+    DELETE,
+    OVERTAKEN,
+    REPLACE,
+    SUCCESS,
+    TRANSIENT,
+    Found,
+    LdapConnection,
+    LdapServer,
+    Result,
+    escaped,
+)
+
+DEFAULT_FILTER = "(&(objectClass=posixAccount)(uid={name}))"
+_SEEN = "seen"
+_INVALID_CREDENTIALS = 49
+
+
+@dataclass(frozen=True, slots=True)
+class LdapSettings:
+    """How a directory is delivered to.
+
+    Attributes:
+        name: the target's name.
+        server: where it is and who we are there.
+        journal: the file that remembers what was delivered.
+        base: distinguished name of the subtree of users.
+        filter: finds a user's entry; ``{name}`` is the login name.
+        attribute: holds the hash.
+        prefix: before the hash; OpenLDAP knows a crypt(3) hash by ``{CRYPT}``.
+        mode: ``hash``, or ``exop``: only the user's own change is passed on, by RFC 3062, for directories that
+            refuse hashes.
+        takeover: what to do with a password that was in the directory before us: ``never`` touch it, or replace
+            it at the ``next-change`` of the user.
+        shadow: also set ``shadowLastChange`` where the entry is a shadowAccount.
+    """
+
+    name: str
+    server: LdapServer
+    journal: Path
+    base: str
+    filter: str = DEFAULT_FILTER
+    attribute: str = "userPassword"
+    prefix: str = "{CRYPT}"
+    mode: Literal["hash", "exop"] = "hash"
+    takeover: Literal["never", "next-change"] = "never"
+    shadow: bool = True
+
+
+class LdapTarget:
+    """Delivers passwords to a directory; blocking, one delivery at a time.
+
+    Raises:
+        StoreError: the journal cannot be opened.
+    """
+
+    kind = "ldap"
+    shared = True
+    batch_limit: int | None = 100
+
+    def __init__(self, settings: LdapSettings) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self._journal = Journal(settings.journal)
+        self._foreign: dict[str, str] = {}
+        self._reasserted: set[str] = set()
+
+    def conflicts(self) -> list[str]:
+        """Return which users have a password there that is not ours, one sentence each."""
+        return [text for _, text in sorted(self._foreign.copy().items())]
+
+    def reassert(self, names: Iterable[str] | None = None, *, shrink: bool = False) -> None:  # noqa: ARG002 - nothing is removed here
+        """Let the next delivery overwrite foreign passwords of these users, or of all in conflict now; once each."""
+        self._reasserted |= set(self._foreign if names is None else names)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def deliver(self, states: Sequence[State]) -> list[Outcome]:
+        """Bring the passwords of ``states`` to the directory; one outcome per state, in their order.
+
+        Raises:
+            TemporaryTargetError: no server answers.
+            PermanentTargetError: a server answers and does not let us in.
+            StoreError: the journal cannot be written.
+        """
+        if not any(isinstance(state, UserState) and state.password is not None for state in states):
+            return [DELIVERED] * len(states)
+        if self.settings.mode == "exop":
+            return [self._pending(state) for state in states]
+        outcomes: list[Outcome] = []
+        with LdapConnection(self.settings.server) as connection:
+            for state in states:
+                try:
+                    outcomes.append(self._deliver(connection, state))
+                except TemporaryTargetError as error:
+                    outcomes.append(Outcome("failed", str(error)))
+        return outcomes
+
+    def _deliver(self, connection: LdapConnection, state: State) -> Outcome:
+        if isinstance(state, GroupState) or state.entry is None or state.password is None:
+            return DELIVERED
+        found = self._find(connection, state.name)
+        if isinstance(found, Outcome):
+            return found
+        attribute = self.settings.attribute
+        want = (self.settings.prefix + shadow_hash(state.password, state.locked)).encode("utf-8", "surrogateescape")
+        values = found.attributes.get(attribute.lower(), ())
+        goal = _mark(want)
+        if values == (want,):
+            self._settle(state, goal)
+            return DELIVERED
+        if not self._may_replace(state, values, goal):
+            return self._conflict(state, found)
+        kept = self._journal.get(attribute, state.name)
+        self._journal.record(
+            [(attribute, state.name, Mark(state.object, kept.base if kept is not None else None, goal))]
+        )
+        changes: dict[str, Any] = {attribute: []}
+        old = [value for value in values if value != want]
+        if old:
+            # Names the values: if one is no longer there, nothing is done.
+            changes[attribute].append((DELETE, old))
+        if want not in values:
+            changes[attribute].append((ADD, [want]))
+        classes = {value.lower() for value in found.attributes.get("objectclass", ())}
+        if self.settings.shadow and b"shadowaccount" in classes and state.password.changed is not None:
+            changes["shadowLastChange"] = [(REPLACE, [str(state.password.changed)])]
+        result = connection.modify(found.dn, changes, absent=None if values else attribute)
+        if result.code == SUCCESS:
+            self._settle(state, goal)
+            return DELIVERED
+        return self._unwilling(found.dn, result)
+
+    def _find(self, connection: LdapConnection, name: str) -> Found | Outcome:
+        settings = self.settings
+        query = settings.filter.replace("{name}", escaped(name))
+        entries = connection.search(settings.base, query, [settings.attribute, "objectClass"])
+        if not entries:
+            return Outcome(
+                "refused", f"{settings.name}: no entry for {name} below {settings.base}; make it there first"
+            )
+        if len(entries) > 1:
+            return Outcome("refused", f"{settings.name}: more than one entry for {name} below {settings.base}")
+        return entries[0]
+
+    def _may_replace(self, state: UserState, values: tuple[bytes, ...], goal: str) -> bool:
+        """Say whether everything in the attribute is ours, or given up to us."""
+        if state.name in self._reasserted:
+            return True
+        kept = self._journal.get(self.settings.attribute, state.name)
+        ours = {goal} if kept is None else {goal, kept.base, kept.intent}
+        foreign = [mark_ for mark_ in map(_mark, values) if mark_ not in ours]
+        if not foreign:
+            return True
+        if self.settings.takeover != "next-change" or (kept is not None and kept.base is not None):
+            return False
+        seen = self._journal.get(_SEEN, state.name)
+        if seen is None or seen.base != mark(*sorted(foreign)):
+            # First look: what is here came before us. It gives way to the next change, not to this one.
+            self._journal.record([(_SEEN, state.name, Mark(state.object, mark(*sorted(foreign)), goal))])
+            return False
+        return seen.intent != goal
+
+    def _settle(self, state: UserState, goal: str) -> None:
+        self._foreign.pop(state.name, None)
+        self._reasserted.discard(state.name)
+        done = Mark(state.object, goal)
+        if self._journal.get(self.settings.attribute, state.name) != done:
+            self._journal.record([(self.settings.attribute, state.name, done)])
+
+    def _conflict(self, state: UserState, found: Found) -> Outcome:
+        text = (
+            f"{self.settings.name}: the password of {state.name} ({found.dn}) was set by somebody else and is left; "
+            f"to overwrite it: beonss accounts reassert --target {self.settings.name} {state.name}"
+        )
+        self._foreign[state.name] = text
+        return Outcome("conflict", text)
+
+    def _unwilling(self, dn: str, result: Result) -> Outcome:
+        if result.code in OVERTAKEN:
+            return Outcome("failed", f"{self.settings.name}: {dn} was changed in this moment; looked at again soon")
+        if result.code in TRANSIENT:
+            return Outcome("failed", f"{self.settings.name}: {dn} cannot be changed now: {result.text}")
+        return Outcome("refused", f"{self.settings.name}: does not take the password of {dn}: {result.text}")
+
+    # For directories that take no hashes: the user's own change, while the plaintext is there.
+
+    def _pending(self, state: State) -> Outcome:
+        if isinstance(state, GroupState) or state.entry is None or state.password is None:
+            return DELIVERED
+        kept = self._journal.get(self.settings.attribute, state.name)
+        if kept is not None and kept.base == mark(state.password.hash):
+            return DELIVERED
+        return Outcome("refused", f"{self.settings.name}: pending for {state.name}: run cpasswd again")
+
+    def change_as_user(self, state: UserState, old: bytes, new: bytes) -> Outcome:
+        """Change a password in the directory as the user who asks for it (RFC 3062).
+
+        Args:
+            state: the user, with the hash of the new password; it is remembered as delivered.
+            old: the password in the directory.
+            new: the new one.
+        """
+        if self.settings.mode != "exop" or state.password is None:
+            return DELIVERED
+        try:
+            with LdapConnection(self.settings.server) as connection:
+                found = self._find(connection, state.name)
+            if isinstance(found, Outcome):
+                return found
+            with LdapConnection(self.settings.server, bind_as=(found.dn, old)) as connection:
+                result = connection.modify_password(found.dn, old, new)
+        except TemporaryTargetError as error:
+            return Outcome("failed", str(error))
+        except PermanentTargetError as error:
+            return Outcome("refused", str(error))
+        if result.code != SUCCESS:
+            return self._unwilling(found.dn, result)
+        self._journal.record([(self.settings.attribute, state.name, Mark(state.object, mark(state.password.hash)))])
+        return DELIVERED
+
+
+def _mark(value: bytes) -> str:
+    return mark(value.decode("utf-8", "surrogateescape"))

@@ -1,0 +1,330 @@
+"""The only module that talks ldap3: a bound connection, its few operations, and its errors in our words.
+
+One SAFE_SYNC connection per delivery, in the caller's thread, with timeouts; a server's certificate is always
+checked. A password is sent only over TLS, over a UNIX socket, or to this machine itself.
+"""
+
+import contextlib
+import ssl
+import stat
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+
+with warnings.catch_warnings():
+    # ldap3 2.9.1 uses names that pyasn1 has renamed since.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import ldap3
+    from ldap3.core.exceptions import (
+        LDAPCertificateError,
+        LDAPExceptionError,
+        LDAPInvalidTlsSpecificationError,
+        LDAPSSLConfigurationError,
+        LDAPStartTLSError,
+    )
+    from ldap3.core.tls import Tls
+    from ldap3.utils.conv import escape_filter_chars
+
+#: Changes of an attribute, as RFC 4511 section 4.6 names them.
+ADD, DELETE, REPLACE = ldap3.MODIFY_ADD, ldap3.MODIFY_DELETE, ldap3.MODIFY_REPLACE
+
+#: RFC 4528.
+ASSERTION = "1.3.6.1.1.12"
+#: RFC 3062.
+MODIFY_PASSWORD = "1.3.6.1.4.1.4203.1.11.1"  # noqa: S105 - an object identifier
+
+SUCCESS = 0
+#: RFC 4511 appendix A: results that another try may change.
+TRANSIENT = frozenset({1, 3, 51, 52, 80})
+#: The value that was to be replaced is not there any more: noSuchAttribute, attributeOrValueExists, assertionFailed.
+OVERTAKEN = frozenset({16, 20, 122})
+
+TlsMode = Literal["ldaps", "starttls", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class LdapServer:
+    """Where a directory is and who we are there.
+
+    Attributes:
+        uris: tried in this order: ``ldaps://host``, ``ldap://host``, ``ldapi://%2Frun%2Fldapi``.
+        bind_dn: None with ``ldapi`` means who the process is (SASL EXTERNAL).
+        password_file: holds the password of ``bind_dn``, in its first line; not readable for others.
+        starttls: begin TLS on ``ldap://``; may be False only towards this machine.
+        ca_file: certificates that a server's may be signed by; None means the system's.
+        timeout: seconds for connecting and for each answer.
+    """
+
+    uris: tuple[str, ...]
+    bind_dn: str | None = None
+    password_file: Path | None = None
+    starttls: bool = True
+    ca_file: Path | None = None
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Found:
+    """An entry: its distinguished name and the attributes asked for, names in lower case, values as bytes."""
+
+    dn: str
+    attributes: Mapping[str, tuple[bytes, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an operation ended: the code of RFC 4511 and the server's words."""
+
+    code: int
+    text: str
+
+
+def uri_problem(uri: str, *, starttls: bool) -> str | None:
+    """Say why a URI cannot be used, or None."""
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return f"{uri!r} is no URI"
+    if parts.scheme not in {"ldap", "ldaps", "ldapi"}:
+        return f"{uri!r} begins neither with ldaps://, ldap:// nor ldapi://"
+    if parts.scheme != "ldapi" and not host:
+        return f"{uri!r} names no host"
+    if parts.scheme == "ldap" and not starttls and not _is_here(host or ""):
+        return f"{uri!r} without starttls would send passwords in clear to another machine"
+    return None
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _CheckedTls(Tls):  # type: ignore[misc]
+    """TLS that always checks the certificate and its name, by the ssl module itself.
+
+    ldap3 does the latter by functions that newer Pythons have no more.
+    """
+
+    def __init__(self, ca_file: Path | None) -> None:
+        super().__init__(validate=ssl.CERT_REQUIRED)
+        self._ca_file = ca_file
+
+    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
+        """Put TLS over the connection's socket."""
+        context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        connection.socket = context.wrap_socket(
+            connection.socket, do_handshake_on_connect=do_handshake, server_hostname=connection.server.host
+        )
+
+
+class LdapConnection:
+    """A bound connection; a context manager.
+
+    Args:
+        server: where.
+        bind_as: a distinguished name and its password instead of those of ``server``.
+
+    Raises:
+        TemporaryTargetError: no server answers.
+        PermanentTargetError: a server answers and does not let us in, or is not who it should be.
+    """
+
+    def __init__(self, server: LdapServer, bind_as: tuple[str, bytes] | None = None) -> None:
+        self._server = server
+        self._connection, self.uri = self._open(bind_as)
+
+    def __enter__(self) -> "LdapConnection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        with contextlib.suppress(LDAPExceptionError, OSError):
+            self._connection.unbind()
+
+    def _open(self, bind_as: tuple[str, bytes] | None) -> tuple[Any, str]:
+        last: Exception = PermanentTargetError("no directory server is named")
+        for uri in self._server.uris:
+            try:
+                return self._open_one(uri, bind_as), uri
+            except (TemporaryTargetError, PermanentTargetError) as error:
+                last = error
+        raise last
+
+    def _open_one(self, uri: str, bind_as: tuple[str, bytes] | None) -> Any:
+        try:
+            return self._bind(uri, bind_as)
+        except (
+            LDAPCertificateError,
+            LDAPStartTLSError,
+            LDAPSSLConfigurationError,
+            LDAPInvalidTlsSpecificationError,
+        ) as error:
+            raise PermanentTargetError(f"{uri}: no safe connection: {_words(error)}") from None
+        except (LDAPExceptionError, OSError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise PermanentTargetError(f"{uri}: its certificate is not to be trusted: {_words(error)}") from None
+            raise TemporaryTargetError(f"{uri}: does not answer: {_words(error)}") from None
+
+    def _bind(self, uri: str, bind_as: tuple[str, bytes] | None) -> Any:
+        settings = self._server
+        wrong = uri_problem(uri, starttls=settings.starttls)
+        if wrong is not None:
+            raise PermanentTargetError(wrong)
+        parts = urlsplit(uri)
+        tls = _CheckedTls(settings.ca_file)
+        server = ldap3.Server(
+            uri if parts.scheme != "ldapi" else f"ldapi://{unquote(parts.netloc + parts.path)}",
+            use_ssl=parts.scheme == "ldaps",
+            tls=None if parts.scheme == "ldapi" else tls,
+            connect_timeout=settings.timeout,
+            get_info=ldap3.DSA,
+        )
+        options: dict[str, Any] = {}
+        who = "this process"
+        if bind_as is not None:
+            who = bind_as[0]
+            options = {"user": who, "password": bind_as[1], "authentication": ldap3.SIMPLE}
+        elif settings.bind_dn is not None:
+            who = settings.bind_dn
+            options = {"user": who, "password": self._password(), "authentication": ldap3.SIMPLE}
+        else:
+            options = {"authentication": ldap3.SASL, "sasl_mechanism": ldap3.EXTERNAL, "sasl_credentials": ""}
+        connection = ldap3.Connection(
+            server,
+            client_strategy=ldap3.SAFE_SYNC,
+            # Whole seconds: it goes into a struct timeval.
+            receive_timeout=max(1, ceil(settings.timeout)),
+            auto_referrals=False,
+            raise_exceptions=False,
+            check_names=False,
+            **options,
+        )
+        try:
+            connection.open(read_server_info=False)
+            if parts.scheme == "ldap" and settings.starttls and not connection.start_tls(read_server_info=False)[0]:
+                raise PermanentTargetError(f"{uri}: does not begin TLS; no password was sent")
+            good, result, _, _ = connection.bind(read_server_info=True)
+            if not good:
+                raise _bind_error(uri, who, _result(result))
+        except BaseException:
+            _drop(connection)
+            raise
+        return connection
+
+    def _password(self) -> bytes:
+        path = self._server.password_file
+        if path is None:
+            raise PermanentTargetError(f"{self._server.bind_dn}: no file with its password is named")
+        try:
+            if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                raise PermanentTargetError(f"{path}: holds a password and everybody may read it: chmod 600 {path}")
+            password = path.read_bytes().split(b"\n", 1)[0]
+        except OSError as error:
+            raise PermanentTargetError(f"{path}: the password cannot be read: {error.strerror}") from None
+        if not password:
+            # A simple bind with an empty password is an anonymous one and succeeds (RFC 4513 section 5.1.2).
+            raise PermanentTargetError(f"{path}: holds no password")
+        return password
+
+    def supports(self, oid: str) -> bool:
+        """Say whether the server offers a control or an extended operation."""
+        info = self._connection.server.info
+        if info is None:
+            return False
+        return any(one[0] == oid for one in [*(info.supported_controls or ()), *(info.supported_extensions or ())])
+
+    def search(self, base: str, filter_text: str, attributes: Sequence[str]) -> list[Found]:
+        """Return at most three entries below ``base``.
+
+        Raises:
+            TemporaryTargetError: the server went away or is busy.
+            PermanentTargetError: it does not let us search there.
+        """
+        good, result, response, _ = self._ask(
+            self._connection.search, base, filter_text, attributes=list(attributes), size_limit=3
+        )
+        outcome = _result(result)
+        if not good and outcome.code not in {SUCCESS, 4}:  # 4: sizeLimitExceeded
+            kind = TemporaryTargetError if outcome.code in TRANSIENT else PermanentTargetError
+            raise kind(f"{self.uri}: does not search below {base!r}: {outcome.text}")
+        return [
+            Found(one["dn"], {name.lower(): tuple(values) for name, values in one["raw_attributes"].items()})
+            for one in response or ()
+            if one.get("type") == "searchResEntry"
+        ]
+
+    def modify(self, dn: str, changes: Mapping[str, Any], absent: str | None = None) -> Result:
+        """Change an entry, on condition that it has no attribute ``absent``, where the server can check that.
+
+        Raises:
+            TemporaryTargetError: the server went away; whether it did it is not known.
+        """
+        controls = None
+        if absent is not None and self.supports(ASSERTION):
+            controls = [(ASSERTION, True, _has_not(absent))]
+        _, result, _, _ = self._ask(self._connection.modify, dn, dict(changes), controls=controls)
+        return _result(result)
+
+    def modify_password(self, dn: str, old: bytes, new: bytes) -> Result:
+        """Change a password by the operation of RFC 3062."""
+        try:
+            answer = self._connection.extend.standard.modify_password(dn, old, new)
+        except (LDAPExceptionError, OSError) as error:
+            raise TemporaryTargetError(f"{self.uri}: went away: {_words(error)}") from None
+        result = answer[1] if isinstance(answer, tuple) else self._connection.result
+        return _result(result)
+
+    def _ask(self, operation: Any, *arguments: Any, **options: Any) -> tuple[bool, Any, Any, Any]:
+        try:
+            answer: tuple[bool, Any, Any, Any] = operation(*arguments, **options)
+        except (LDAPExceptionError, OSError) as error:
+            raise TemporaryTargetError(f"{self.uri}: went away: {_words(error)}") from None
+        return answer
+
+
+def _drop(connection: Any) -> None:
+    """Close a connection that never came to be; ldap3 leaves its socket open."""
+    if connection.socket is not None:
+        with contextlib.suppress(OSError):
+            connection.socket.close()
+
+
+def _has_not(attribute: str) -> bytes:
+    """Return the filter ``(!(attribute=*))`` in BER (RFC 4511 section 4.5.1: not is [2], present is [7])."""
+    name = attribute.encode("ascii")[:100]
+    return bytes([0xA2, len(name) + 2, 0x87, len(name)]) + name
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` as it may stand in a filter (RFC 4515 section 3)."""
+    return str(escape_filter_chars(text))
+
+
+def _result(result: Mapping[str, Any]) -> Result:
+    words = [str(result.get("description") or "no result")]
+    if result.get("message"):
+        words.append(str(result["message"])[:200])
+    return Result(int(result.get("result", 80)), ": ".join(words))
+
+
+def _bind_error(uri: str, who: str, result: Result) -> Exception:
+    if result.code in TRANSIENT:
+        return TemporaryTargetError(f"{uri}: busy: {result.text}")
+    return PermanentTargetError(f"{uri}: does not let {who} in: {result.text}")
+
+
+def _words(error: Exception) -> str:
+    return str(error)[:300] or type(error).__name__
