@@ -1,6 +1,7 @@
 """What NSS is told: computed hosts, accounts with guards, and "not known" kept apart from "no such"."""
 
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 import pytest
 from support.fakes import FakeNames, Rows, fellowship
@@ -8,6 +9,7 @@ from support.fakes import FakeNames, Rows, fellowship
 from beonss.core.lookup import Host, LocalNames, Lookups, Rules, Triple
 from beonss.core.view import AccountView
 from beonss.errors import Unavailable
+from beonss.wire.description import parse
 
 
 @pytest.fixture
@@ -176,3 +178,44 @@ def test_a_change_of_accounts_is_seen_at_once(lookups):
     rows.user("dave", 5004)
     lookups.view.apply(rows.rows)
     assert lookups.user("dave") is not None
+
+
+class TestFellowship:
+    """The same with the compiled description of the examples."""
+
+    @pytest.fixture
+    def compiled(self):
+        path = Path(__file__).parents[2] / "examples" / "fellowship.toml"
+        return Lookups(parse(path.read_bytes(), path.name), AccountView(), asker=IPv4Address("10.5.1.7"))
+
+    def test_names_and_addresses_agree(self, compiled):
+        node = compiled.host("r01n07")
+        assert node == Host("r01n07.fellow.aero.org", ("r01n07",), (IPv4Address("10.5.1.7"),))
+        assert compiled.host_by_address(IPv4Address("10.5.1.7")) == node
+        assert compiled.host("self").name == node.name
+        assert compiled.host(".0").addresses == (IPv4Address("10.5.1.1"),)
+        assert compiled.host(".6").name == node.name
+        for name in ("r1n7", "r01n07.", "r01n07.r01n07", ".06"):
+            assert compiled.host(name) is None
+
+    def test_all_hosts_are_found_by_what_they_are_called(self, compiled):
+        hosts = list(compiled.hosts())
+        assert len(hosts) > 151
+        for host in hosts:
+            assert compiled.host(host.name).addresses == host.addresses
+            for alias in host.aliases:
+                assert compiled.host(alias).name == host.name
+
+    def test_the_cluster_is_a_netgroup_of_nodes(self, compiled):
+        triples = list(compiled.netgroup("cluster"))
+        assert len(triples) == 2 * compiled.names.node_count
+        assert {triple.host for triple in triples} >= {"r01n07", "r01n07.fellow.aero.org"}
+        assert "frodo" not in {triple.host for triple in triples}
+
+    def test_the_masters_have_addresses(self, compiled):
+        assert compiled.host("master").addresses
+
+    def test_ethers_go_both_ways(self, compiled):
+        for ether in compiled.ethers():
+            assert compiled.ether(ether.name) == ether
+            assert compiled.ether_by_address(ether.address) == ether
