@@ -8,12 +8,11 @@ table the composition root fills; this module knows none of them. The protocol i
 import errno
 import socket
 import stat
-import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import CannotListenError
@@ -23,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
+from beonss.net.peercred import peer_of
 from beonss.wire.control import OK, End, Event, LineBuffer, decode_request, encode_reply
 
 #: Tells the asker one thing: the name of an event and its data.
@@ -103,10 +103,14 @@ class Limits:
     stalled: float = 60.0
 
 
-def peer_credentials(connection: socket.socket) -> Credentials:
-    """Return (pid, uid, gid) of the process at the other end of a UNIX socket (SO_PEERCRED, unix(7))."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return cast("Credentials", struct.unpack("3i", raw))
+def peer_credentials(transport: Any) -> Credentials:
+    """Return (pid, uid, gid) of the process at the other end of a transport over a UNIX socket.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    peer = peer_of(transport)
+    return peer.pid, peer.uid, peer.gid
 
 
 class ControlConnection(Protocol):
@@ -132,13 +136,20 @@ class ControlConnection(Protocol):
 
     def connectionMade(self) -> None:
         """Find out who it is; turn away who has too many connections."""
-        self.peer = Peer(self, self._doors.credentials(self.transport))
+        try:
+            self.peer = Peer(self, self._doors.credentials(self.transport))
+        except OSError:
+            self.log.failure("the kernel does not say who connected to the control socket; turned away")
+            self._closing = True
+            self.transport.abortConnection()
+            return
         self.transport.registerProducer(self, True)
         if not self._doors.admit(self.peer.uid):
             self._end(End("busy", "too many connections of this user to the daemon; try again"))
             self._close()
             return
         self._admitted = True
+        self._doors.connections.add(self)
         self._expect(self._doors.limits.idle)
 
     def dataReceived(self, data: bytes) -> None:
@@ -163,6 +174,7 @@ class ControlConnection(Protocol):
         self._unexpect()
         if self._admitted and self.peer is not None:
             self._doors.leave(self.peer.uid)
+            self._doors.connections.discard(self)
         if self._running is not None and self._cancellable:
             self._running.cancel()
 
@@ -223,10 +235,17 @@ class ControlConnection(Protocol):
             self._end(End("internal", "an error of the daemon's own; its log has the details"))
         if self.connected and self._timer is None:
             self._expect(self._doors.limits.idle)
-        if not self._starting:
+        if self._doors.closing:
+            self._close()
+        elif not self._starting:
             self._next()
 
-    def _report(self, name: str, **data: Any) -> None:
+    def close(self) -> None:
+        """End the connection, after the request that runs."""
+        if self._running is None and not self._closing:
+            self._close()
+
+    def _report(self, name: str, /, **data: Any) -> None:
         self._send(Event(name, data))
 
     def _end(self, end: End) -> None:
@@ -299,6 +318,10 @@ class ControlFactory(Factory):
         operations: what may be asked, by name.
         limits: what a local user may take.
         credentials: tells (pid, uid, gid) from a transport; tests put a fake here.
+
+    Attributes:
+        connections: those that are open.
+        closing: whether no more requests are taken.
     """
 
     noisy = False
@@ -313,7 +336,9 @@ class ControlFactory(Factory):
         self._clock = clock
         self.operations = operations
         self.limits = limits or Limits()
-        self.credentials = credentials or (lambda transport: peer_credentials(transport.getHandle()))
+        self.credentials = credentials or peer_credentials
+        self.connections: set[ControlConnection] = set()
+        self.closing = False
         self._users: Counter[int] = Counter()
 
     def buildProtocol(self, addr: IAddress | None) -> ControlConnection:  # noqa: ARG002 - Twisted's signature
@@ -322,8 +347,16 @@ class ControlFactory(Factory):
         connection.factory = self
         return connection
 
+    def close(self) -> None:
+        """Take no more requests; end each connection after the request that runs on it."""
+        self.closing = True
+        for connection in list(self.connections):
+            connection.close()
+
     def admit(self, uid: int) -> bool:
         """Count a connection in and say True, or say that this user has too many. Root always gets in."""
+        if self.closing:
+            return False
         strangers = self._users.total() - self._users[0]
         if uid != 0 and (strangers >= self.limits.connections or self._users[uid] >= self.limits.per_user):
             return False

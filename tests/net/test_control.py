@@ -12,7 +12,14 @@ from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 
 from beonss.errors import ConfigurationError, Refused, StoreError, Unavailable
-from beonss.net.control import ControlFactory, Limits, Operation, clear_stale_socket, listen_control
+from beonss.net.control import (
+    ControlFactory,
+    Limits,
+    Operation,
+    clear_stale_socket,
+    listen_control,
+    peer_credentials,
+)
 from beonss.store.control import ControlClient
 from beonss.wire.control import End, Event, LineBuffer, Request, decode_reply, encode_request
 
@@ -231,6 +238,30 @@ def test_a_user_may_have_only_so_many_connections_and_root_always_gets_in():
     assert second.replies() == []
 
 
+def test_closing_lets_the_running_request_finish_and_takes_no_more(daemon):
+    running, idle = daemon.ask(), daemon.ask()
+    running.send("hold")
+    running.send("echo")
+    daemon.factory.close()
+    assert idle.transport.disconnecting
+    assert not running.transport.disconnecting
+    assert [reply.code for reply in daemon.ask(0).replies()] == ["busy"]
+    daemon.held.callback(None)
+    assert [reply.code for reply in running.replies() if isinstance(reply, End)] == ["kept"]
+    assert running.transport.disconnecting
+
+
+def test_whom_the_kernel_does_not_name_is_turned_away(daemon, logged_errors):
+    def credentials(transport):
+        raise OSError
+
+    daemon.factory.credentials = credentials
+    asker = daemon.ask()
+    assert asker.transport.disconnected
+    asker.hang_up()
+    assert len(logged_errors.flush(OSError)) == 1
+
+
 def test_a_stale_socket_is_removed_and_a_live_one_is_not(tmp_path):
     path = tmp_path / "control"
     clear_stale_socket(path)
@@ -252,13 +283,11 @@ def test_a_stale_socket_is_removed_and_a_live_one_is_not(tmp_path):
 def listening(tmp_path, daemon):
     """A real socket with the daemon's operations behind it."""
 
-    daemon.factory.credentials = ControlFactory(reactor, {}).credentials
+    daemon.factory.credentials = peer_credentials
     path = tmp_path / "run" / "control"
     port = listen_control(reactor, path, daemon.factory)
     yield path
     blockon(port.stopListening() or succeed(None))
-    for call in daemon.clock.getDelayedCalls():
-        call.cancel()
 
 
 @ensureDeferred

@@ -1,0 +1,6 @@
+"""``python -m cpasswd``."""
+
+from cpasswd.main import main
+
+if __name__ == "__main__":
+    main()
