@@ -2,7 +2,7 @@
 
 A Twisted DatagramProtocol costs more per packet than a ready answer does. This reader takes datagrams until the
 socket is empty or a budget is spent, so that TCP, timers and other sockets have their turn too; the answers that
-are ready go out without a single call into the server (bench/ measures it).
+are ready go out without a single call into the server.
 """
 
 import socket
