@@ -240,6 +240,9 @@ class Lookups:
             Unavailable: this machine has no description of the cluster yet. So do all lookups of hosts.
         """
         names = self._names()
+        if not name.isascii():
+            # Some letters turn into ASCII ones when lowered (U+212A into k): they are not ours.
+            return None
         plain = name.lower()
         if plain.endswith("."):
             # A final dot makes a name absolute (RFC 1034 section 3.1): then only the zone's own names are ours.

@@ -4,7 +4,9 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
-from support.fakes import FakeNames, Rows, fellowship
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fakes import FakeNamed, FakeNames, Rows, fellowship
 
 from beonss.core.lookup import Host, LocalNames, Lookups, Rules, Triple
 from beonss.core.view import AccountView
@@ -171,6 +173,33 @@ def test_the_cluster_netgroup_has_each_node_in_full_and_short(lookups):
     assert len(list(triples)) == 158
     assert lookups.netgroup("other") is None
     assert list(lookups.netgroups()) == ["cluster"]
+
+
+def test_letters_that_only_look_like_ours_are_not_ours(lookups):
+    lookups.names.machines["kelvin"] = FakeNamed("kelvin", ())
+    assert lookups.host("KELVIN") is not None
+    assert lookups.host("\u212aelvin") is None
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[.n-]{0,3}[0-9]{0,12}(\.fellow\.aero\.org)?\.?", fullmatch=True))
+def test_any_name_can_be_asked_for(name):
+    lookups = Lookups(FakeNames(1, 3), AccountView(), asker=IPv4Address("10.5.1.1"))
+    found = lookups.host(name)
+    assert found is None or found.addresses
+    lookups.user(name)
+    lookups.ether(name)
+    lookups.netgroup(name)
+
+
+def test_a_description_without_masters_has_no_host_master(lookups):
+    lookups.names.master_order = lambda asker: ()
+    assert lookups.host("master") is None
+
+
+@pytest.mark.parametrize("mac", ["nonsense", "00:00", "00:11:22:33:44:55:66"])
+def test_what_is_no_ethernet_address_is_not_served(lookups, mac):
+    lookups.names.machines["odd"] = FakeNamed("odd", (), mac=mac)
+    assert lookups.ether("odd") is None
 
 
 def test_a_change_of_accounts_is_seen_at_once(lookups):

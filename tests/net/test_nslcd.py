@@ -10,6 +10,7 @@ import pytest
 import pytest_twisted
 from support.fakes import FakeNames, fellowship
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.internet.threads import deferToThread
@@ -455,6 +456,15 @@ def test_what_is_no_socket_is_left_alone(path):
     with pytest.raises(ConfigurationError, match="no socket"):
         listen_nslcd(MemoryReactorClock(), path, factory_of(Clock()))
     assert path.read_text() == "precious"
+
+
+def test_a_port_that_cannot_be_had_is_said(path):
+    class Full(MemoryReactorClock):
+        def listenUNIX(self, address, factory, backlog=50, mode=0o666, wantPID=0):
+            raise CannotListenError(None, address, OSError(errno.EACCES, "Permission denied"))
+
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        listen_nslcd(Full(), path, factory_of(Clock()))
 
 
 @pytest.mark.parametrize(("where", "text"), [("missing/two/socket", "missing/two"), ("x" * 120, "too long")])

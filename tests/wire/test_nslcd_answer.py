@@ -8,6 +8,7 @@ from support.fakes import FakeNames, fellowship
 from beonss.core.lookup import Lookups, Rules
 from beonss.core.view import AccountView
 from beonss.errors import Unavailable
+from beonss.wire import nslcd_reply as reply
 from beonss.wire.nslcd import Action, Query
 from beonss.wire.nslcd_answer import LARGE_GROUP, Answers
 
@@ -166,3 +167,10 @@ def test_an_enumeration_of_accounts_is_that_of_the_moment_it_was_asked_for(answe
     answers.lookups.view.apply(rows.rows)
     assert b"dave" not in b"".join(pieces)
     assert b"dave" in ask(answers, Action.PASSWD_ALL)
+
+
+def test_in_an_enumeration_a_group_is_cut_and_asked_for_by_name_it_is_whole(monkeypatch):
+    monkeypatch.setattr(reply, "MAXIMUM_ENTRY", 6000)
+    answers = Answers(Lookups(None, AccountView(crowded(LARGE_GROUP).rows)))
+    assert ask(answers, Action.GROUP_ALL).count(b"user00") < LARGE_GROUP
+    assert ask(answers, Action.GROUP_BYNAME, "crowd").count(b"user00") == LARGE_GROUP

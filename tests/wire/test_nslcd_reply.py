@@ -61,6 +61,10 @@ def test_any_text_can_be_answered(gecos, home):
     Answer(reply.encode_passwd(UserEntry("a", 1, 1, gecos, home, ""))).all("issiisss")
 
 
+def test_half_a_character_is_replaced():
+    assert Answer(reply.encode_passwd(UserEntry("a", 1, 1, "x\ud800y", "/", ""))).all("issiisss")[5] == b"x?y"
+
+
 def test_old_bytes_survive():
     user = UserEntry("a", 1, 1, b"Z\xfcrich".decode("utf-8", "surrogateescape"), "/", "")
     assert Answer(reply.encode_passwd(user)).all("issiisss")[5] == b"Z\xfcrich"
