@@ -165,8 +165,8 @@ class Sync:
 
     @property
     def alarms(self) -> Mapping[str, str]:
-        """What a person must look at: word -> text."""
-        return {**self.membership.alarms, **self.book.alarms}
+        """What a person must look at in the exchange: word -> text; the member list has its own."""
+        return dict(self.book.alarms)
 
     def holds(self, name: str, stamp: Stamp) -> bool:
         """Say whether a peer acknowledged to hold this write durably, or one that beats it."""

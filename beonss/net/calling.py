@@ -129,13 +129,13 @@ class Caller:
     async def _run(self) -> None:
         tries = 0
         while not self._is_stopping():
-            stood = False
+            stood = steady = False
             reason = "it has no address"
             for place in self._places():
-                reason, stood = await self._call(place)
+                reason, stood, steady = await self._call(place)
                 if stood or self._is_stopping():
                     break
-            tries = 1 if stood else tries + 1
+            tries = 1 if steady else tries + 1
             if self._is_stopping():
                 return
             self._gone(reason)
@@ -153,7 +153,7 @@ class Caller:
             finally:
                 self._pause = None
 
-    async def _call(self, place: Endpoint) -> tuple[str, bool]:
+    async def _call(self, place: Endpoint) -> tuple[str, bool, bool]:
         connection = self._make(place)
         self.connection = connection
         try:
@@ -164,9 +164,9 @@ class Caller:
             except CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever keeps us from connecting: it is told and tried again
-                return f"{place}: {error}", False
+                return f"{place}: {error}", False, False
             reason = await _waited(connection.closed)
-            return f"{place}: {reason}", connection.was_established
+            return f"{place}: {reason}", connection.was_established, connection.was_steady
         finally:
             self.connection = None
 

@@ -35,6 +35,7 @@ class Timing:
         dead: silence after which the other side is given up.
         stalled: for the other side to read what we wrote.
         backoff: first and longest wait before connecting again; jittered.
+        steady: a connection that stood so long was good: the next wait is the first again.
         relay: how long to hold back what the asker will most likely get from its author.
     """
 
@@ -44,6 +45,7 @@ class Timing:
     dead: float = 6.0
     stalled: float = 60.0
     backoff: tuple[float, float] = (0.2, 15.0)
+    steady: float = 5.0
     relay: float = 0.2
 
 
@@ -99,6 +101,7 @@ class Connection(Protocol):
         self._working = False
         self._reading = True
         self._known = False
+        self._since = 0.0
         self._heard = reactor.seconds()
         self._outflow = _Outflow()
         self._outflow.now = reactor.seconds
@@ -137,6 +140,7 @@ class Connection(Protocol):
         if self._known or not self.connected_now:
             return
         self._known = True
+        self._since = self.reactor.seconds()
         self._reader.limit = MAXIMUM_FRAME
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -151,6 +155,11 @@ class Connection(Protocol):
     def was_established(self) -> bool:
         """Whether the other side was known at some time."""
         return self._known
+
+    @property
+    def was_steady(self) -> bool:
+        """Whether the other side was known for long enough to call the connection a good one."""
+        return self._known and self.reactor.seconds() - self._since >= self.timing.steady
 
     @property
     def congested(self) -> bool:

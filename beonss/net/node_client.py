@@ -1,0 +1,234 @@
+"""A node's connection to a master: feeds, the description, and requests for its users.
+
+A node shows no key. It believes the master because its TLS key stands in the list that the cluster key signed, and
+each batch because a member's key signed it.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from beonss.core.members import Roster
+from beonss.core.registers import Context, includes
+from beonss.errors import BeonssError, PeerError, Refused, Unavailable
+from beonss.net.connection import Connection, Timing
+from beonss.net.parts import Members, Replica
+from beonss.net.sync_client import check_greeting, take_roster
+from beonss.wire.documents import verified
+from beonss.wire.feed import BatchContent, DescriptionContent
+from beonss.wire.sync import (
+    Batch,
+    DescriptionDocument,
+    End,
+    Event,
+    Heartbeat,
+    Hello,
+    Message,
+    Question,
+    Refusal,
+    Request,
+    RosterUpdate,
+    Signed,
+)
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+class ConnectionBroken(BeonssError):  # noqa: N818 - what happened
+    """The connection ended before a request was answered."""
+
+
+class NodeSide(Protocol):
+    """What the connection needs of the node (:class:`beonss.daemon.node_link.NodeLink`)."""
+
+    @property
+    def membership(self) -> Members:
+        """The masters, as the node knows them."""
+
+    @property
+    def replica(self) -> Replica:
+        """The public registers memorized."""
+
+    def greeting(self) -> Hello:
+        """Return what the node says of itself."""
+
+    def heartbeat(self) -> Heartbeat:
+        """Return the node's sign of life."""
+
+    def attached(self, connection: "NodeConnection", name: str) -> None:
+        """Note that a master serves us."""
+
+    def fresh(self, connection: "NodeConnection") -> None:
+        """Note that the memory is what the master had just now."""
+
+    def described(self, content: DescriptionContent) -> None:
+        """Take the description."""
+
+    def refused(self, refusal: Refusal) -> None:
+        """Note that a master turned us away."""
+
+
+class NodeConnection(Connection):
+    """One connection of a node.
+
+    Attributes:
+        name: of the master, once it is believed.
+        complete: whether a whole answer has come over this connection.
+    """
+
+    def __init__(self, reactor: Any, timing: Timing, node: NodeSide) -> None:
+        super().__init__(reactor, timing)
+        self.node = node
+        self.name = ""
+        self.complete = False
+        self._question: Context = {}
+        self._waiting = False
+        self._expected = 0
+        self._answer: int | None = None
+        self._numbers = itertools.count(1)
+        self._requests: dict[int, tuple[Deferred[Mapping[str, Any]], OnEvent]] = {}
+
+    def opened(self) -> None:
+        """Greet. What a node says of itself is no secret; who answers is looked at before anything is believed."""
+        if self.key is None:
+            self.abort("what answers there is no master: it shows no key of ours")
+            return
+        self.send(self.node.greeting())
+
+    async def received(self, message: Message) -> None:
+        """Take a message."""
+        if isinstance(message, Refusal):
+            self.node.refused(message)
+            self.abort(f"refused: {message.word}" + (f": {message.text}" if message.text else ""))
+        elif isinstance(message, Hello) and not self.established:
+            self._greeted(message)
+        elif not self.established:
+            raise PeerError("the answer did not begin with a greeting")
+        elif isinstance(message, Batch):
+            await self._batch(message)
+        elif isinstance(message, DescriptionDocument):
+            self._description(message)
+        elif isinstance(message, Event | End):
+            self._told(message)
+        elif isinstance(message, RosterUpdate):
+            take_roster(self.node.membership, message)
+        else:
+            raise PeerError(f"a master does not say {message.TYPE!r} to a node")
+
+    def _greeted(self, hello: Hello) -> None:
+        check_greeting(hello, self.node.membership)
+        if self.node.membership.roster.name_of(self.key or b"") != hello.name:
+            raise PeerError("what answers there is not in the member list that this cluster's key signed")
+        self.name = hello.name
+        self.establish()
+        self.node.attached(self, hello.name)
+        self._ask(wait=False)
+
+    # -- the feed
+
+    def _ask(self, wait: bool) -> None:
+        self._question = dict(self.node.replica.vector)
+        self._waiting = wait
+        self._expected = 0
+        self._answer = None
+        self.send(Question(self._question, wait))
+
+    async def _batch(self, batch: Batch) -> None:
+        roster = self.node.membership.roster
+        content = BatchContent.decode(_believed(batch, "batch", roster))
+        if content.cluster != roster.cluster:
+            raise PeerError("a batch is of another cluster")
+        if self._answer is None:
+            self._answer = content.answer
+        in_order = content.number == self._expected and content.answer == self._answer
+        if not in_order or not includes(self._question, content.since):
+            raise PeerError("a batch is missing, or answers another question")
+        self._expected += 1
+        self._waiting = False
+        await self.node.replica.merge(content.rows, content.vector)
+        if content.vector is not None:
+            self.complete = True
+            self.node.fresh(self)
+            self._ask(wait=True)
+
+    def _description(self, document: DescriptionDocument) -> None:
+        roster = self.node.membership.roster
+        content = DescriptionContent.decode(_believed(document, "description", roster))
+        if content.cluster != roster.cluster:
+            raise PeerError("a description is of another cluster")
+        self.node.described(content)
+
+    # -- liveness
+
+    def heartbeat(self) -> Heartbeat:
+        """Return the node's sign of life."""
+        return self.node.heartbeat()
+
+    def heard(self, beat: Heartbeat) -> None:  # noqa: ARG002 - only that it came matters
+        """While our question waits, a sign of life says that there is nothing newer."""
+        if self._waiting and self.complete:
+            self.node.fresh(self)
+
+    def ended(self) -> None:
+        """Fail what was not answered."""
+        requests, self._requests = self._requests, {}
+        for deferred, _ in requests.values():
+            if not deferred.called:
+                deferred.errback(ConnectionBroken(self.reason))
+
+    # -- requests
+
+    def request(self, kind: str, params: Mapping[str, Any], on_event: OnEvent) -> "Deferred[Mapping[str, Any]]":
+        """Ask the master to do something.
+
+        Returns:
+            the data of the end. Fails with Refused, Unavailable or :class:`ConnectionBroken`. If it is cancelled the
+            answer is not waited for; what the master began it finishes.
+        """
+        number = next(self._numbers)
+        deferred: Deferred[Mapping[str, Any]] = Deferred(lambda _: self._requests.pop(number, None) and None)
+        if not self.established:
+            deferred.errback(ConnectionBroken(self.reason or "not connected"))
+            return deferred
+        self._requests[number] = (deferred, on_event)
+        self.send(Request(number, kind, params))
+        return deferred
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are under way."""
+        return bool(self._requests)
+
+    def _told(self, message: Event | End) -> None:
+        found = self._requests.get(message.number)
+        if found is None:
+            return  # cancelled
+        deferred, on_event = found
+        if isinstance(message, Event):
+            on_event(message.data)
+            return
+        del self._requests[message.number]
+        if not message.refusal:
+            deferred.callback(message.data)
+            return
+        text = message.data.get("message")
+        text = text if isinstance(text, str) else message.refusal
+        if message.refusal in {"unavailable", "internal"}:
+            deferred.errback(Unavailable(f"{self.name}: {text}"))
+        else:
+            deferred.errback(Refused(message.refusal, text))
+
+
+def _believed(document: Signed, domain: Any, roster: Roster) -> bytes:
+    """Return the payload of a document that a member signed.
+
+    Raises:
+        PeerError: none did.
+    """
+    if roster.name_of(document.signer) is None:
+        raise PeerError(f"a {domain} is signed by nobody in the member list")
+    if not verified(document.signer, domain, document.payload, document.signature):
+        raise PeerError(f"the signature of a {domain} is wrong")
+    return document.payload
