@@ -112,7 +112,7 @@ def _is_here(host: str) -> bool:
         return False
 
 
-class _CheckedTls(Tls):  # type: ignore[misc]
+class _CheckedTls(Tls):
     """TLS that always checks the certificate and its name, by the ssl module itself.
 
     ldap3 does the latter by functions that newer Pythons have no more.
