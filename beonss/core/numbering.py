@@ -8,7 +8,7 @@ of coordinates by mixed radix, and each pattern is arithmetic on that tuple.
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from math import prod
@@ -206,6 +206,7 @@ class Interface:
         addresses: one pattern for each address of a name.
         line: where it is described.
         option: its place in the file (``nodes[0].interfaces.ib``).
+        lines: where its ``name``, ``aliases``, ``address`` and ``count`` stand.
     """
 
     label: str
@@ -214,6 +215,7 @@ class Interface:
     addresses: tuple[AddressPattern, ...]
     line: int
     option: str
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class _Proof:
         if text is None:
             return False
         self.refused.add((interface.option, pattern))
-        self.report(Place(interface.line, f"{interface.option}.{option}"), text)
+        self.report(_place(interface, option), text)
         return True
 
     def _name_mistake(self, rule: Rule, pattern: NamePattern, block: Block) -> str | None:
@@ -176,11 +176,13 @@ class _Proof:
                 text = (
                     "its names interleave so with others that they cannot be told apart in time; use clearer patterns"
                 )
-                self.report(Place(piece.interface.line, f"{piece.interface.option}.name"), text)
+                self.report(_place(piece.interface, "name"), text)
         for label in sorted(RESERVED_NAMES):
-            hit = self.naming.find(label)
-            if hit is not None and hit.kind != "host":
-                self.report(Place(hit.line, ""), f"{hit.rule} makes {label}, which depends on who asks; rename it")
+            hit = self.naming.find_by_rule(label)
+            origin = None if hit is None else self.naming.origin(hit)
+            if origin is not None:
+                text = f"makes the name {label}, which has a meaning of its own on every machine; use another pattern"
+                self.report(_place(origin[1], "name"), text)
 
     def _compare_names(self, one: NamePiece, two: NamePiece) -> None:
         self.budget.spend()
@@ -194,8 +196,8 @@ class _Proof:
             return
         self.pairs.add(key)
         first, second = (self._member_of_piece(piece, name) for piece in (one, two))
-        later = two.interface if two.interface.line >= one.interface.line else one.interface
-        where = Place(later.line, f"{later.option}.name")
+        piece = two if two.interface.line >= one.interface.line else one
+        where = _place(piece.interface, "name" if piece.pattern is piece.interface.name else "aliases")
         if one.rule is two.rule and one.pattern is two.pattern and one.block is two.block:
             text = f"{name} could be read as {first} and as {second}; put a letter or a hyphen between the numbers"
             self.report(where, text)
@@ -229,7 +231,7 @@ class _Proof:
         if (id(one.block), id(two.block)) in self.blocks:
             return
         later = two.interface if two.interface.line >= one.interface.line else one.interface
-        where = Place(later.line, f"{later.option}.address")
+        where = _place(later, "address")
         try:
             number = one.numbers.first_common(two.numbers, self.budget)
         except UndecidedError:
@@ -323,10 +325,7 @@ class _Proof:
             if number is not None and number <= high:
                 member = _member_text(span.rule, span.interface, _known(span.index(number)))
                 address = _address(span.pattern.version, number)
-                self.report(
-                    Place(span.interface.line, f"{span.interface.option}.address"),
-                    f"{member} would be {address}, which {why}",
-                )
+                self.report(_place(span.interface, "address"), f"{member} would be {address}, which {why}")
                 self.refused.add(key)
                 return
 
@@ -374,6 +373,11 @@ class _Proof:
                 self.report(master.place, f"{named.name} is a master already; name each machine once")
             else:
                 seen[named.name] = master.place
+
+
+def _place(interface: Interface, option: str) -> Place:
+    """Return where an option of a rule or of one of its networks stands."""
+    return Place(interface.lines.get(option, interface.line), f"{interface.option}.{option}")
 
 
 def _named_patterns(interface: Interface) -> Iterator[tuple[str, NamePattern]]:

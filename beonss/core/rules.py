@@ -90,7 +90,8 @@ def _given(
 ) -> tuple[Block, ...] | None:
     if entry.count is not None:
         text = "both count and ranges say how many nodes there are; leave one out"
-        report(replace(entry.place, option=f"{entry.place.option}.count"), text)
+        line = interfaces[0].lines.get("count", entry.place.line)
+        report(Place(line, f"{entry.place.option}.count"), text)
         return None
     order = [name for name in interfaces[0].name.coordinates if name != NODE]
     blocks: list[Block] = []
@@ -99,8 +100,8 @@ def _given(
     for ranges in entry.ranges:
         sets = {name: values for name, values, _ in ranges.lists}
         good &= _known(entry, ranges, sets, used, report)
-        # Most significant first as in the name; what the name lacks comes first, in the order of the file.
-        names = [name for name in sets if name not in order] + [name for name in order if name in sets]
+        # Most significant first as in the name; what the name lacks can have one value only (see the proof).
+        names = [name for name in order if name in sets] + [name for name in sets if name not in order]
         blocks.append(Block(tuple(names), tuple(sets[name] for name in names), first, ranges.place.line))
         first += prod(each.size for each in blocks[-1].sets)
     return tuple(blocks) if good else None
@@ -181,7 +182,7 @@ def _sizes_agree(rule: Rule, entry: RuleEntry, report: Report) -> bool:
         for pattern in interface.addresses:
             if pattern.count is not None and pattern.count != rule.size:
                 good = False
-                where = Place(interface.line, f"{interface.option}.address")
+                where = Place(interface.lines.get("address", interface.line), f"{interface.option}.address")
                 report(where, _size_text(pattern, rule.size))
     if rule.size == 0:
         report(entry.place, "it describes no node at all; remove it, or give it nodes")

@@ -333,7 +333,11 @@ class _Reading:
         addresses = self._addresses(address, path)
         if pattern is None:
             return None
-        return Interface(label, pattern, others, addresses, self.place(*path).line, shape.option(path))
+        place = self.place(*path)
+        return Interface(label, pattern, others, addresses, place.line, place.option, self._option_lines(path))
+
+    def _option_lines(self, path: Path) -> dict[str, int]:
+        return {name: self.lines.line((*path, name)) for name in ("name", "suffix", "aliases", "address", "count")}
 
     def _addresses(self, address: Sequence[str], path: Path) -> tuple[AddressPattern, ...]:
         return self.several(parse_address_pattern, address, (*path, "address"))
@@ -351,8 +355,12 @@ class _Reading:
         if suffix is None or first is None:
             return None
         aliases: list[NamePattern] = [alias.suffixed(suffix) for alias in first.aliases]
-        line = self.place(*path).line
-        return Interface(label, first.name.suffixed(suffix), (*aliases, *own), addresses, line, shape.option(path))
+        place = self.place(*path)
+        lines = self._option_lines(path)
+        lines["name"] = lines["suffix"]
+        return Interface(
+            label, first.name.suffixed(suffix), (*aliases, *own), addresses, place.line, place.option, lines
+        )
 
     def _ranges(self, lists: dict[str, str], path: Path) -> RangesEntry:
         made = []

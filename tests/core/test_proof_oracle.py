@@ -39,7 +39,7 @@ class SmallRule:
         """Every member's coordinates in the order of the running number: as the name has them, left to right."""
         order = [name for name in re.findall(r"{([a-z]+)", self.name) if name != "node"]
         for block in self.blocks:
-            names = [c for c in block if c not in order] + [c for c in order if c in block]
+            names = [c for c in order if c in block] + [c for c in block if c not in order]
             for values in product(*(sorted(block[name]) for name in names)):
                 yield dict(zip(names, values, strict=True))
 
