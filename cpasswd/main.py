@@ -235,6 +235,8 @@ class _Change:
         return end
 
     def _finish(self, end: End) -> int:
+        if end.code == "unknown-outcome" and self._committed:
+            end = End(HELD_HERE_ONLY, f"{end.message}. {_COMMITTED}", end.data)
         number = exit_code(end.code)
         if number in {EXIT_REFUSED, EXIT_UNAVAILABLE}:
             end = End(end.code, f"{end.message}. Nothing was changed.", end.data)

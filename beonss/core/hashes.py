@@ -42,8 +42,8 @@ SCHEMES = {
     for scheme in (
         Scheme("sha512crypt", "$6$", default=100_000, minimum=5_000, maximum=5_000_000),
         Scheme("sha256crypt", "$5$", default=100_000, minimum=5_000, maximum=5_000_000),
-        Scheme("yescrypt", "$y$", default=5, minimum=3, maximum=8),
-        Scheme("gost-yescrypt", "$gy$", default=5, minimum=3, maximum=8),
+        Scheme("yescrypt", "$y$", default=5, minimum=1, maximum=11),
+        Scheme("gost-yescrypt", "$gy$", default=5, minimum=1, maximum=11),
         Scheme("scrypt", "$7$", default=7, minimum=6, maximum=9),
         Scheme("bcrypt", "$2b$", default=11, minimum=8, maximum=15, longest=72),
     )
@@ -73,8 +73,8 @@ _CEILING = {
     "sha1crypt": 10_000_000,
     "sunmd5": 1_000_000,
 }
-#: log2 of the blocks of yescrypt and scrypt; with their usual block size of 4 KiB that is 0.5 GiB.
-_MEMORY_CEILING = 17
+#: log2 of the blocks of yescrypt and scrypt; with their usual block size that is 1 GiB (yescrypt's cost 11).
+_MEMORY_CEILING = 18
 
 _DIRECTORY = re.compile(r"\{([A-Za-z0-9/-]{1,20})\}(.*)", re.DOTALL)
 

@@ -15,8 +15,8 @@ from beonss.errors import ConfigurationError
 
 #: Bytes libcrypt hashes at most (crypt.h, CRYPT_MAX_PASSPHRASE_SIZE, with the NUL that ends it).
 LONGEST = 511
-#: The least ``minimum_length`` that may be configured.
-FLOOR = 6
+#: What ``minimum_length`` may be configured to; whatever it is, :data:`_SUBSTANCE` holds.
+FLOOR, CEILING = 1, 128
 
 #: Fewer unpredictable characters than this are a pattern, not a password.
 _SUBSTANCE = 5
@@ -42,22 +42,22 @@ class Policy:
     """What a cluster asks of new passwords.
 
     Attributes:
-        minimum_length: characters, at least :data:`FLOOR`.
+        minimum_length: characters.
         binds_root: whether root is held to it; otherwise root is only warned.
     """
 
-    minimum_length: int = 10
+    minimum_length: int = 8
     binds_root: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a length that protects nobody.
+        """Refuse a length out of bounds.
 
         Raises:
             ConfigurationError: the length is out of bounds.
         """
-        if not FLOOR <= self.minimum_length <= 128:
+        if not FLOOR <= self.minimum_length <= CEILING:
             raise ConfigurationError(
-                f"the minimum length of passwords must be between {FLOOR} and 128 characters, not {self.minimum_length}"
+                f"the minimum length of passwords must be between {FLOOR} and {CEILING}, not {self.minimum_length}"
             )
 
 

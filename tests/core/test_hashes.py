@@ -77,3 +77,8 @@ def test_only_strong_schemes_with_sane_costs_can_be_configured():
     for name, cost in (("md5crypt", None), ("descrypt", None), ("sha512crypt", 1000), ("bcrypt", 31), ("rot13", 1)):
         with pytest.raises(ConfigurationError):
             checked_scheme(name, cost)
+
+
+@pytest.mark.parametrize("cost", "5678ABCDEF")
+def test_whatever_cost_may_be_configured_is_not_too_costly_to_verify(cost):
+    assert not is_too_costly(f"$y$j{cost}T$abcd${H43}")

@@ -8,7 +8,7 @@ from beonss.core.commonwords import COMMON
 from beonss.core.policy import Policy, _distance_below, impossibilities, weaknesses
 from beonss.errors import ConfigurationError
 
-POLICY = Policy()
+POLICY = Policy(minimum_length=10)
 
 
 def codes(new, user="frodo", gecos="Frodo Baggins,Bag End,,", old=None, policy=POLICY):
@@ -128,11 +128,12 @@ def test_the_bounded_distance_agrees_with_the_plain_one(a, b, limit):
     assert _distance_below(a, b, limit) == (plain_distance(a, b) < limit)
 
 
-def test_a_policy_that_protects_nobody_is_refused():
-    for length in (0, 5, 129):
+def test_a_length_out_of_bounds_is_refused_and_a_short_one_still_wants_substance():
+    for length in (0, -1, 129):
         with pytest.raises(ConfigurationError):
             Policy(minimum_length=length)
     assert codes("x9!kQ2", policy=Policy(minimum_length=6)) == set()
+    assert codes("x9!k", policy=Policy(minimum_length=1)) == {"pattern"}
 
 
 def test_the_word_list_is_in_the_form_it_is_compared_in():

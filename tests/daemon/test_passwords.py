@@ -369,7 +369,7 @@ def test_root_of_a_master_needs_no_old_password_and_is_bound_by_no_limit(house, 
 def test_root_is_warned_of_a_weak_password_but_not_stopped_unless_it_is_impossible(house):
     running = house.start(old=None, privileged=True, new=b"123")
     assert running.result.code == "ok"
-    assert "shorter than 10" in running.result.message
+    assert "shorter than 8" in running.result.message
     assert house.start(old=None, privileged=True, new=b"").error.code == "weak-password"
     house.passwords.settings = PasswordSettings(policy=Policy(binds_root=True), boot_patience=0.0)
     assert house.start(old=None, privileged=True, new=b"123").error.code == "weak-password"
