@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
-from beonss.core.accounts import UserEntry
+from beonss.core.accounts import Kind, UserEntry
 from beonss.core.view import AccountView, Group, User
 from beonss.errors import Unavailable
 
@@ -74,6 +74,16 @@ class Shadow:
     warning: int | None
     inactive: int | None
     expires: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBack:
+    """An account of the cluster that this machine does not serve, and why, for an operator."""
+
+    kind: Kind
+    name: str
+    number: int
+    reason: str
 
 
 class Named(Protocol):
@@ -300,6 +310,22 @@ class Lookups:
         return iter(self._names().netgroups())
 
     # --- what is kept back ---------------------------------------------------------------------------------------
+
+    def kept_back(self) -> Iterator[KeptBack]:
+        """Return the accounts and groups of the cluster that are not served here: each is worth a look."""
+        rules, local, view = self.rules, self.local, self._accounts()
+        for user in view.users():
+            name, uid = user.entry.name, user.entry.uid
+            if uid < rules.uid_floor:
+                yield KeptBack("user", name, uid, f"its uid is below {rules.uid_floor}, where accounts are local")
+            elif local.own_user(name, uid):
+                yield KeptBack("user", name, uid, f"this machine's /etc/passwd holds another {name!r} or uid {uid}")
+        for group in view.groups():
+            name, gid = group.entry.name, group.entry.gid
+            if gid < rules.gid_floor:
+                yield KeptBack("group", name, gid, f"its gid is below {rules.gid_floor}, where groups are local")
+            elif local.own_group(name, gid):
+                yield KeptBack("group", name, gid, f"this machine's /etc/group holds another {name!r} or gid {gid}")
 
     def _accounts(self) -> AccountView:
         if not self._known():

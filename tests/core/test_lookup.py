@@ -60,6 +60,15 @@ def test_what_we_delivered_to_local_files_is_still_served(lookups):
     assert lookups.group_by_gid(5000) is not None
 
 
+def test_what_is_kept_back_is_told_with_the_reason(lookups):
+    lookups.local = LocalNames([("debian", 5003)], [("chem", 5100)])
+    told = {(each.kind, each.name): each.reason for each in lookups.kept_back()}
+    assert told.keys() == {("user", "lowly"), ("user", "carol"), ("group", "wheelish"), ("group", "chemistry")}
+    assert "below 1000" in told["user", "lowly"]
+    assert "/etc/passwd" in told["user", "carol"]
+    assert "/etc/group" in told["group", "chemistry"]
+
+
 def test_groups_of_a_user_that_is_not_served_are_none(lookups):
     assert lookups.groups_of("root") == ()
     assert lookups.groups_of("lowly") == ()
