@@ -58,6 +58,10 @@ def object_id(kind: Kind, name: str, number: int, generation: int = 0) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
+#: No number in a value is larger: Python refuses to print the largest that JSON can bring.
+MAX_NUMBER = 1 << 63
+
+
 @dataclass(frozen=True, slots=True)
 class Presence:
     """Whether an object lives, and what it was created as (field ``present``).
@@ -187,9 +191,9 @@ def _build(kind: type[V], raw: Mapping[str, Any]) -> V:
         elif wanted is str:
             good = isinstance(value, str)
         elif wanted is Kind:
-            good = value in {"user", "group"}
+            good = isinstance(value, str) and value in {"user", "group"}
         else:
-            good = isinstance(value, int) and not isinstance(value, bool)
+            good = isinstance(value, int) and not isinstance(value, bool) and -MAX_NUMBER < value < MAX_NUMBER
         if not good:
             raise MalformedError(f"field {name!r} of a {kind.__name__} register is missing or has a wrong type")
         arguments[name] = value

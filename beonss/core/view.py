@@ -191,7 +191,7 @@ class AccountView:
         self._uids: dict[int, str] = {}
         self._gids: dict[int, str] = {}
         self._used: dict[Kind, set[int]] = {"user": set(), "group": set()}
-        self._generations: dict[tuple[Kind, str], int] = {}
+        self._namesakes: dict[tuple[Kind, str], tuple[str, ...]] = {}
         self._highest_created = 0
         self.apply(rows)
 
@@ -307,7 +307,8 @@ class AccountView:
 
     def next_generation(self, kind: Kind, name: str) -> int:
         """Return the generation that a new object of this name gets: above those of all deleted ones known."""
-        return self._generations.get((kind, name), 0)
+        namesakes = [self._objects[object_id] for object_id in self._namesakes.get((kind, name), ())]
+        return max((n.presence.generation + 1 for n in namesakes if n.presence and not n.live), default=0)
 
     def next_uid(self, floor: int) -> int:
         """Return the lowest uid from ``floor`` on that no user, living or deleted, ever had as far as known here."""
@@ -393,9 +394,9 @@ class AccountView:
             self._used["user"].add(found.entry.uid)
         elif found.entry is not None:
             self._used["group"].add(found.entry.gid)
-        if not found.live:
-            name = (presence.kind, presence.name)
-            self._generations[name] = max(self._generations.get(name, 0), presence.generation + 1)
+        namesakes = self._namesakes.get((presence.kind, presence.name), ())
+        if found.id not in namesakes:
+            self._namesakes[presence.kind, presence.name] = (*namesakes, found.id)
 
     def _owns_all(self, found: _Object) -> bool:
         return bool(found.claims) and all(self._claims[claim][0] == found.id for claim in found.claims)

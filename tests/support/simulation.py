@@ -115,7 +115,7 @@ class Simulation:
         for master in self.masters.values():
             self.at(self.random.random(), lambda master=master: self.start(master))
 
-    # --- time --------------------------------------------------------------------------------------------------------
+    # --- time ---------------------------------------------------------------------------------------------------
 
     def at(self, delay: float, action: Callable[[], None]) -> None:
         self._count += 1
@@ -131,7 +131,7 @@ class Simulation:
     def wall(self, master: Master) -> int:
         return EPOCH_MS + int(self.time * 1000) + master.skew
 
-    # --- the life of a master ------------------------------------------------------------------------------------------
+    # --- the life of a master -------------------------------------------------------------------------------------
 
     def start(self, master: Master) -> None:
         if master.up:
@@ -207,7 +207,7 @@ class Simulation:
         copied._vector = copied._read_vector()
         return copied
 
-    # --- the network ---------------------------------------------------------------------------------------------------
+    # --- the network ----------------------------------------------------------------------------------------------
 
     def send(self, source: Master, target: Master, deliver: Callable[[], None]) -> None:
         lives = (source.life, target.life)
@@ -341,7 +341,7 @@ class Simulation:
             self.healed_fully += everything
             self.ask(master, peer, wait=not everything, everything=everything)
 
-    # --- people --------------------------------------------------------------------------------------------------------
+    # --- people ---------------------------------------------------------------------------------------------------
 
     def act(self, on: Master | None = None) -> None:
         """Let somebody change something on some master that takes changes."""
@@ -402,7 +402,7 @@ class Simulation:
             assert number not in self.numbers, "one sequence number was given to two writes"
         self.numbers[number] = row.key
 
-    # --- disasters -----------------------------------------------------------------------------------------------------
+    # --- disasters ------------------------------------------------------------------------------------------------
 
     def misfortune(self) -> None:
         choices: list[Callable[[Master], None]] = []
@@ -487,7 +487,7 @@ class Simulation:
 
         self.at(self.random.uniform(2, 10), remove)
 
-    # --- what must hold at every step ------------------------------------------------------------------------------------
+    # --- what must hold at every step -------------------------------------------------------------------------------
 
     def _check_view(self, master: Master, rows: Any) -> None:
         dead = self.dead.setdefault(master.name, set())
@@ -503,7 +503,8 @@ class Simulation:
             for register in batch:
                 if held.get(register.stamp.origin, 0) >= register.stamp.sequence:
                     other = truth.get(register.key)
-                    assert other is not None and not register.beats(other), "left the buffer without being held"
+                    held_there = other is not None and not register.beats(other)
+                    assert held_there, "left the buffer without being held"
 
     @property
     def _checks_acknowledgements(self) -> bool:
@@ -514,7 +515,7 @@ class Simulation:
     def _contents(disk: Database) -> dict[Key, Register]:
         return {register.key: register for batch in disk.registers() for register in batch}
 
-    # --- a whole run -----------------------------------------------------------------------------------------------------
+    # --- a whole run ------------------------------------------------------------------------------------------------
 
     def live(self, seconds: float, actions: int, misfortunes: int) -> None:
         for _ in range(actions):
