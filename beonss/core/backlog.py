@@ -60,6 +60,7 @@ class Backlog:
         for row in rows:
             waiting = self.add_object(row.key.object, due, wall)
             waiting.fields[row.key.field] = row.stamp
+            waiting.verdict, waiting.text = None, ""
 
     def add_object(self, object_id: str, due: float, wall: float) -> Waiting:
         """Note that an account has to be delivered, whatever of it changed."""
@@ -123,6 +124,7 @@ class Backlog:
             # A change came meanwhile: it is tried at its own time, and the wait grows on if that fails too.
             flown.due = newer.due
             flown.fields.update(newer.fields)
+            flown.verdict, flown.text = newer.verdict, newer.text
         elif outcome.verdict == "failed":
             flown.due = now + backoff(flown.attempts, chance)
         else:

@@ -71,7 +71,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was found in the files, in their order."""
+    """What was found in the files, in their order.
+
+    Attributes:
+        below_floor: how many accounts of the system itself, nobody included, were left out.
+    """
 
     users: tuple[UserRecord, ...]
     groups: tuple[GroupRecord, ...]
@@ -150,13 +154,11 @@ def _gather_users(
     names: dict[str, int] = {}
     numbers: dict[int, int] = {}
     for line, entry in passwd.entries():
-        if entry.uid < floor:
+        if entry.uid < floor or entry.uid in NOBODY:
             below += 1
             continue
         reason = _twice(names.get(entry.name), numbers.get(entry.uid), "uid", entry.uid)
-        if entry.uid in NOBODY:
-            reason = f"uid {entry.uid} is nobody's"
-        elif entry.gid == 0:
+        if entry.gid == 0:
             reason = "its primary group is 0, the group of root"
         if reason is not None:
             skipped.append(Skipped(source, line, entry.name, reason))
@@ -173,12 +175,10 @@ def _gather_groups(group: Document[GroupLine], floor: int, source: str) -> tuple
     names: dict[str, int] = {}
     numbers: dict[int, int] = {}
     for line, entry in group.entries():
-        if entry.gid < floor:
+        if entry.gid < floor or entry.gid in NOBODY:
             below += 1
             continue
         reason = _twice(names.get(entry.name), numbers.get(entry.gid), "gid", entry.gid)
-        if entry.gid in NOBODY:
-            reason = f"gid {entry.gid} is nobody's"
         if reason is not None:
             skipped.append(Skipped(source, line, entry.name, reason))
             continue
@@ -274,6 +274,8 @@ def plan(
     overwrite: bool = False,
     revive: bool = False,
     coming: Iterable[str] = (),
+    uid_floor: int = 0,
+    gid_floor: int = 0,
 ) -> Plan:
     """Compare records with the accounts held here.
 
@@ -283,6 +285,8 @@ def plan(
         overwrite: take the files' passwords and locks even where those held here are newer.
         revive: create accounts again that were deleted here.
         coming: names of users that another part of the same import would create (a plan that is only shown).
+        uid_floor: of the cluster; users below are skipped.
+        gid_floor: of the cluster; groups below are skipped.
     """
     items: list[Item] = []
     users: list[UserStep] = []
@@ -290,6 +294,10 @@ def plan(
     unknown: list[tuple[str, str]] = []
     names = set(coming)
     for record in batch.users:
+        if record.entry.uid < uid_floor:
+            text = f"uid {record.entry.uid} is below the cluster's floor {uid_floor}"
+            items.append(Item("user", record.entry.name, "skip", (text,)))
+            continue
         item, step = _plan_user(view, record, overwrite, revive)
         items.append(item)
         if step is not None:
@@ -297,6 +305,10 @@ def plan(
         if item.action == "create":
             names.add(record.entry.name)
     for grouped in batch.groups:
+        if grouped.entry.gid < gid_floor:
+            text = f"gid {grouped.entry.gid} is below the cluster's floor {gid_floor}"
+            items.append(Item("group", grouped.entry.name, "skip", (text,)))
+            continue
         item, group_step, missing = _plan_group(view, grouped, names, revive)
         items.append(item)
         if group_step is not None:

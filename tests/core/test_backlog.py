@@ -49,6 +49,7 @@ def test_a_conflict_is_looked_at_again_after_minutes_or_after_the_next_change():
     backlog.settle("a", Outcome("conflict", "not ours"), 0, 0.99)
     assert LOOK_AGAIN * 0.9 < backlog.next_due() < LOOK_AGAIN
     backlog.add([row("a", time=2)], 10, 10)
+    assert backlog.find("a").verdict is None, "what was said of the older value does not count"
     assert backlog.next_due() == 10
     backlog.hurry(5)
     assert backlog.take(5) == ["a"]

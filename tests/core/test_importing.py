@@ -78,13 +78,12 @@ def test_what_is_gathered_and_what_is_not():
     batch = gathered()
     assert [record.entry.name for record in batch.users] == ["frodo", "sam"]
     assert [record.entry.name for record in batch.groups] == ["hobbits"]
-    assert batch.below_floor == 3
+    assert batch.below_floor == 4
     assert [(skipped.source, skipped.line, skipped.name) for skipped in batch.skipped] == [
         ("passwd", 8, ""),
         ("passwd", 4, "sam"),
         ("passwd", 5, "rosie"),
         ("passwd", 6, "evil"),
-        ("passwd", 7, "nobody"),
         ("group", 3, "sam"),
     ]
     frodo, sam = batch.users
@@ -240,6 +239,11 @@ def test_what_can_be_no_account_is_left_out():
         [{"name": "-g", "gid": 7000}],
     )
     assert set(actions(plan(AccountView(), batch)).values()) == {"skip"}
+
+
+def test_the_clusters_floor_counts_whatever_the_files_reader_allowed():
+    made = plan(AccountView(), gathered(), uid_floor=1002, gid_floor=1101)
+    assert actions(made) == {("user", "frodo"): "skip", ("user", "sam"): "create", ("group", "hobbits"): "skip"}
 
 
 def test_a_shown_plan_knows_the_users_of_its_other_parts():

@@ -1,0 +1,364 @@
+"""What the ``beonss accounts`` command may ask of a master on the control socket. Root only, all of it.
+
+Accounts of an import come in chunks, so that one request stays small and a shared commit short; each chunk is
+planned against what is held in that moment. No reply holds a hash.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from beonss.core import intents
+from beonss.core.accounts import GroupEntry, UserEntry
+from beonss.core.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
+from beonss.core.registers import Change, Register
+from beonss.core.view import AccountView, Group, User
+from beonss.daemon.deliveries import Deliveries
+from beonss.errors import MalformedError, Refused
+from beonss.net.control import Operation, Peer, Report
+from beonss.wire.control import text_parameter
+
+#: Records in one chunk at most: a commit of more would hold up password changes.
+MAX_CHUNK = 2000
+#: Accounts in one event of a list.
+_LISTED = 500
+
+Parameters = Mapping[str, Any]
+Answer = Mapping[str, Any]
+
+
+class Store(Protocol):
+    """What is used of :class:`beonss.daemon.accounts.Accounts`."""
+
+    @property
+    def view(self) -> AccountView:
+        """Users and groups as committed."""
+
+    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
+        """Make changes durable here, all or none."""
+
+
+class Floors(Protocol):
+    """What is used of :class:`beonss.core.description.Settings`."""
+
+    @property
+    def uid_floor(self) -> int:
+        """The lowest uid that is the cluster's."""
+
+    @property
+    def gid_floor(self) -> int:
+        """The lowest gid that is the cluster's."""
+
+
+class AccountOperations:
+    """The operations, and what they work on.
+
+    Args:
+        accounts: held here.
+        deliveries: to the targets of this master.
+        floors: returns the cluster's floors as they are now.
+        machine: the name of this master.
+        clock: the wall clock in ms.
+    """
+
+    def __init__(
+        self,
+        accounts: Store,
+        deliveries: Deliveries,
+        floors: Callable[[], Floors],
+        machine: str,
+        clock: Callable[[], int] = lambda: int(time.time() * 1000),
+    ) -> None:
+        self._accounts = accounts
+        self._deliveries = deliveries
+        self._floors = floors
+        self._machine = machine
+        self._clock = clock
+
+    # --- imports ----------------------------------------------------------------------------------------------------
+
+    async def plan(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Say what an import of this chunk would do; parameters as in :meth:`take`, and ``coming``."""
+        coming = parameters.get("coming", [])
+        if not isinstance(coming, list) or not all(isinstance(name, str) for name in coming):
+            raise MalformedError("coming is not a list of names")
+        return _planned(self._plan(_chunk(parameters), parameters, coming))
+
+    async def take(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Import a chunk: ``users`` and ``groups`` (:func:`beonss.core.importing.to_json`), ``overwrite``, ``revive``.
+
+        The answer holds ``items`` (kind, name, action, details; without those that are unchanged), ``counts``,
+        ``unknown_members`` and ``written``, the number of registers.
+        """
+        batch = _chunk(parameters)
+        try:
+            return await self._take(batch, parameters)
+        except Refused as error:
+            if error.code != "changed-meanwhile":
+                raise
+        # Somebody changed one of these accounts in this moment: look again, once.
+        return await self._take(batch, parameters)
+
+    async def _take(self, batch: Batch, parameters: Parameters) -> Answer:
+        made = self._plan(batch, parameters)
+        view = self._accounts.view
+        written = 0
+        changes = [change for step in made.users for change in user_changes(view, step, self._clock())]
+        if changes:
+            written += len(await self._accounts.write(changes, self._author))
+        # The members of a group may be users that were made just now.
+        changes = [change for step in made.groups for change in group_changes(view, step, self._clock())]
+        if changes:
+            written += len(await self._accounts.write(changes, self._author))
+        return {**_planned(made), "written": written}
+
+    def _plan(self, batch: Batch, parameters: Parameters, coming: Sequence[str] = ()) -> Plan:
+        floors = self._floors()
+        return plan(
+            self._accounts.view,
+            batch,
+            overwrite=_flag(parameters, "overwrite"),
+            revive=_flag(parameters, "revive"),
+            coming=coming,
+            uid_floor=floors.uid_floor,
+            gid_floor=floors.gid_floor,
+        )
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def listing(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:
+        """Report ``accounts`` events with ``rows``: users, or groups if ``kind`` is ``group``; by number."""
+        view = self._accounts.view
+        rows: list[dict[str, Any]]
+        if parameters.get("kind") == "group":
+            groups = sorted(view.groups(), key=lambda group: group.entry.gid)
+            rows = [{**asdict(group.entry), "members": list(group.members)} for group in groups]
+        else:
+            users = sorted(view.users(), key=lambda user: user.entry.uid)
+            rows = [_row(user) for user in users]
+        for start in range(0, len(rows), _LISTED):
+            report("accounts", rows=rows[start : start + _LISTED])
+            await peer.drained()
+        return {"count": len(rows)}
+
+    async def show(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Say all that is known of the user, and of the group, of a ``name``; no hash."""
+        name = text_parameter(parameters, "name")
+        view = self._accounts.view
+        user, group = view.user(name), view.group(name)
+        conflicts = [conflict.reason for conflict in view.conflicts() if conflict.value == name]
+        if user is None and group is None and not conflicts:
+            raise Refused("unknown-account", f"there is no user and no group {name!r}")
+        return {
+            "user": None if user is None else self._user(user),
+            "group": None if group is None else self._group(group),
+            "conflicts": conflicts,
+        }
+
+    def _user(self, user: User) -> dict[str, Any]:
+        password = user.password
+        return {
+            **_row(user),
+            "id": user.id,
+            "changed": None if password is None else password.changed,
+            "aging": asdict(user.aging),
+            "groups": [group.entry.name for group in self._accounts.view.groups_of(user.entry.name)],
+            "history": self._history(user.id),
+            "targets": self._standings(user.id),
+        }
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        return {
+            **asdict(group.entry),
+            "members": list(group.members),
+            "id": group.id,
+            "history": self._history(group.id),
+            "targets": self._standings(group.id),
+        }
+
+    def _history(self, object_id: str) -> list[dict[str, Any]]:
+        """Return who wrote which part last, the newest first; times are ms since the epoch."""
+        registers = sorted(self._accounts.view.registers(object_id), key=lambda register: register.stamp, reverse=True)
+        return [
+            {"field": one.key.field, "time": one.stamp.time, "author": one.author, "origin": one.stamp.origin}
+            for one in registers[:20]
+        ]
+
+    def _standings(self, object_id: str) -> dict[str, dict[str, Any]]:
+        found = {}
+        for target in self._deliveries.targets():
+            standing = self._deliveries.standing(target, object_id)
+            found[target] = {"verdict": standing.verdict or "waiting", "text": standing.text}
+        return found
+
+    async def conflicts(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Say which accounts are not served and why (``accounts``), and what is not ours at the targets."""
+        found = [
+            {"kind": one.kind, "reason": one.reason, "owner": one.owner, "losers": list(one.losers)}
+            for one in self._accounts.view.conflicts()
+        ]
+        return {"accounts": found, "targets": self._deliveries.conflicts()}
+
+    # --- changing ---------------------------------------------------------------------------------------------------
+
+    async def add(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Make a user, or a group if ``kind`` is ``group``; a missing number is the lowest never used."""
+        view, floors = self._accounts.view, self._floors()
+        name = text_parameter(parameters, "name")
+        if parameters.get("kind") == "group":
+            gid = _number(parameters, "gid", view.next_gid(floors.gid_floor))
+            _check_floor("gid", gid, floors.gid_floor)
+            await self._write(intents.create_group(view, GroupEntry(name, gid), self._clock()))
+            return {"name": name, "gid": gid, "message": f"group {name} has gid {gid}"}
+        uid = _number(parameters, "uid", view.next_uid(floors.uid_floor))
+        _check_floor("uid", uid, floors.uid_floor)
+        gid = _number(parameters, "gid", 100)
+        if gid == 0:
+            raise Refused("bad-entry", "gid 0 is the group of root")
+        entry = UserEntry(
+            name,
+            uid,
+            gid,
+            _words(parameters, "gecos", ""),
+            _words(parameters, "home", f"/home/{name}"),
+            _words(parameters, "shell", "/bin/sh"),
+        )
+        await self._write(intents.create_user(view, entry, self._clock()))
+        return {"name": name, "uid": uid, "message": f"user {name} has uid {uid} and no password: cpasswd {name}"}
+
+    async def modify(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Give a user other words: ``gid``, ``gecos``, ``home``, ``shell``; what is missing stays."""
+        view = self._accounts.view
+        name = text_parameter(parameters, "name")
+        old = intents.find_user(view, name).entry
+        gid = _number(parameters, "gid", old.gid)
+        if gid == 0:
+            raise Refused("bad-entry", "gid 0 is the group of root")
+        words = (_words(parameters, word, getattr(old, word)) for word in ("gecos", "home", "shell"))
+        written = await self._write(intents.modify_user(view, name, UserEntry(name, old.uid, gid, *words)))
+        return {"message": f"user {name} is changed" if written else f"user {name} is so already"}
+
+    async def delete(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Delete a user, or a group if ``kind`` is ``group``, or an unserved object if ``kind`` is ``id``."""
+        view = self._accounts.view
+        name = text_parameter(parameters, "name")
+        kind = parameters.get("kind", "user")
+        make = {"user": intents.delete_user, "group": intents.delete_group, "id": intents.delete_object}.get(kind)
+        if make is None:
+            raise MalformedError("kind is none of user, group and id")
+        await self._write(make(view, name))
+        return {"message": f"{kind} {name} is deleted; its number is not given away again"}
+
+    async def lock(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Lock a user, or unlock it if ``locked`` is false."""
+        name = text_parameter(parameters, "name")
+        locked = _flag(parameters, "locked")
+        written = await self._write(intents.set_lock(self._accounts.view, name, locked=locked))
+        word = "locked" if locked else "unlocked"
+        return {"message": f"user {name} is {word}" if written else f"user {name} is {word} already"}
+
+    async def member(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Put a ``user`` into a ``group``, or take it out if ``member`` is false."""
+        group, user = text_parameter(parameters, "group"), text_parameter(parameters, "user")
+        inside = _flag(parameters, "member")
+        make = intents.add_member if inside else intents.remove_member
+        await self._write(make(self._accounts.view, group, user))
+        return {"message": f"{user} is {'a' if inside else 'no'} member of {group}"}
+
+    async def reassert(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Deliver ``names`` (null: all) to a ``target`` again, over what somebody else wrote there; ``shrink``."""
+        target = text_parameter(parameters, "target")
+        names = parameters.get("names")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise MalformedError("names is not a list of names")
+        if target not in self._deliveries.targets():
+            known = ", ".join(self._deliveries.targets()) or "none"
+            raise Refused("unknown-target", f"this master has no target {target!r}; it has: {known}")
+        count = self._deliveries.reassert(target, names, shrink=_flag(parameters, "shrink"))
+        return {"count": count, "message": f"{count} accounts are delivered to {target} again; see: beonss status"}
+
+    @property
+    def _author(self) -> str:
+        return f"root@{self._machine}"
+
+    async def _write(self, changes: Sequence[Change]) -> bool:
+        """Write changes; say whether there was anything to write."""
+        if changes:
+            await self._accounts.write(changes, self._author)
+        return bool(changes)
+
+    def table(self) -> Mapping[str, Operation]:
+        """Return the operations by name."""
+        run = {
+            "plan": self.plan,
+            "import": self.take,
+            "list": self.listing,
+            "show": self.show,
+            "conflicts": self.conflicts,
+            "add": self.add,
+            "modify": self.modify,
+            "delete": self.delete,
+            "lock": self.lock,
+            "member": self.member,
+            "reassert": self.reassert,
+        }
+        return {f"accounts.{name}": Operation(function, needs_root=True) for name, function in run.items()}
+
+
+def account_operations(
+    accounts: Store, deliveries: Deliveries, floors: Callable[[], Floors], machine: str
+) -> Mapping[str, Operation]:
+    """Return what ``beonss accounts`` may ask on the control socket; see :class:`AccountOperations`."""
+    return AccountOperations(accounts, deliveries, floors, machine).table()
+
+
+def _row(user: User) -> dict[str, Any]:
+    """Return a user for people: whether there is a password, never which."""
+    state = "locked" if user.locked else "no password" if user.password is None else "active"
+    return {**asdict(user.entry), "state": state}
+
+
+def _planned(made: Plan) -> dict[str, Any]:
+    return {
+        "items": [asdict(item) for item in made.items if item.action != "unchanged" or item.details],
+        "counts": dict(made.counts),
+        "unknown_members": [list(pair) for pair in made.unknown_members],
+    }
+
+
+def _chunk(parameters: Parameters) -> Batch:
+    batch = batch_from_json(parameters.get("users"), parameters.get("groups"))
+    if len(batch.users) + len(batch.groups) > MAX_CHUNK:
+        raise MalformedError(f"more than {MAX_CHUNK} accounts in one request")
+    return batch
+
+
+def _flag(parameters: Parameters, name: str) -> bool:
+    value = parameters.get(name, False)
+    if not isinstance(value, bool):
+        raise MalformedError(f"{name} is neither true nor false")
+    return value
+
+
+def _number(parameters: Parameters, name: str, default: int) -> int:
+    value = parameters.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
+        raise MalformedError(f"{name} is no whole number from 0 to {2**32 - 1}")
+    return value
+
+
+def _words(parameters: Parameters, name: str, default: str) -> str:
+    value = parameters.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, str) or len(value) > 1024:
+        raise MalformedError(f"{name} is no text of at most 1024 characters")
+    return value
+
+
+def _check_floor(word: str, number: int, floor: int) -> None:
+    if number < floor:
+        raise Refused("below-floor", f"{word} {number} is below the cluster's floor {floor}")
