@@ -1,5 +1,6 @@
 """Slurm's lists of names: expanded lazily, folded without enumerating."""
 
+from contextlib import suppress
 from itertools import islice
 
 import pytest
@@ -41,10 +42,8 @@ def test_what_is_no_list_is_refused_before_the_first_name(text: str) -> None:
 
 @given(st.text(alphabet="n[]-,0123456789 ", max_size=20))
 def test_any_text_is_a_list_or_a_range_error(text: str) -> None:
-    try:
+    with suppress(RangeError):
         list(islice(expand(text), 10))
-    except RangeError:
-        pass
 
 
 @given(

