@@ -211,6 +211,22 @@ def test_what_is_no_ethernet_address_is_not_served(lookups, mac):
     assert lookups.ether("odd") is None
 
 
+def test_enumerations_share_one_snapshot_until_something_changes(lookups):
+    before, again = lookups.users(), lookups.users()
+    snapshot = lookups._users
+    next(before), next(again)
+    rows = Rows()
+    rows.user("dave", 5004)
+    rows.group("late", 5200)
+    groups = lookups.groups()
+    lookups.view.apply(rows.rows)
+    assert "dave" in names(lookups.users())
+    assert lookups._users is not snapshot
+    assert "dave" not in names(before)
+    assert "late" not in names(groups)
+    assert "late" in names(lookups.groups())
+
+
 def test_a_change_of_accounts_is_seen_at_once(lookups):
     rows = Rows()
     rows.user("dave", 5004)

@@ -49,11 +49,14 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(tmp_path_factory) -> Iterator[Path]:
     """A directory for servers and private files, with a short name: a socket's path holds 107 bytes."""
     if shutil.which("setpriv") is None:
         missing("the program setpriv", "apt-get install util-linux")
-    return tmp_path_factory.mktemp("nslcd")
+    place = tmp_path_factory.mktemp("nslcd")
+    yield place
+    # It holds copies of /etc.
+    shutil.rmtree(place)
 
 
 def start_server(place: Path, name: str, *options: str, **private: str) -> Iterator[StockModules]:
@@ -201,6 +204,7 @@ class TestUnknown:
         server.stop()
         server = Server(socket)
         assert self.ask(modules) == [True, False], "a daemon that knows: no such host"
+        assert getent(modules, "ahosts", "r01n07"), "no IPv6 address is not no host"
         server.stop()
 
 
