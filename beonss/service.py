@@ -37,17 +37,19 @@ def _endpoints(texts: list[str], default_port: int) -> tuple[Endpoint, ...]:
 class _DaemonOptions(usage.Options):
     """What both daemons share."""
 
+    synopsis: ClassVar[str] = ""
+
+    def getSynopsis(self) -> str:
+        """Return the usage line without repeating what stands above it."""
+        return f"Usage: twistd [options] beonss {self.synopsis}"
+
     def __init__(self) -> None:
         super().__init__()
         self.dns_listen: list[str] = []
         self["no-dns"] = 0
 
     def opt_dns_listen(self, address: str) -> None:
-        """Answer DNS on this HOST[:PORT], UDP and TCP; may be given several times.
-
-        A master's default is each of its own addresses in the description and loopback; a node's is
-        127.0.0.1. Port 53.
-        """
+        """Answer DNS on this HOST[:PORT]; repeatable. Default: a master's own addresses, a node's loopback."""
         self.dns_listen.append(address)
 
     def opt_no_dns(self) -> None:
@@ -69,9 +71,11 @@ class _DaemonOptions(usage.Options):
 class MasterOptions(_DaemonOptions):
     """Command line of ``twistd beonss master``."""
 
-    synopsis = "Usage: twistd [options] beonss master --config FILE [options]"
-    longdesc = """Run a master: computed DNS, lookups for the C library, accounts kept equal with every other
-    master. The machine must have been made a member before: beonss init, or beonss join TOKEN."""
+    synopsis: ClassVar[str] = "master [options]"
+    longdesc = (
+        "Run a master: computed DNS, lookups for the C library, accounts kept equal with every other master. "
+        "The machine must have been made a member before: beonss init, or beonss join TOKEN."
+    )
 
     optParameters: ClassVar[list[list[Any]]] = [
         ["config", "c", "/etc/beonss/cluster.toml", "Description of the cluster (beonss.toml(5))."],
@@ -99,10 +103,7 @@ class MasterOptions(_DaemonOptions):
         self.sync_listen: list[str] = []
 
     def opt_sync_listen(self, address: str) -> None:
-        """Listen for other masters and for nodes on this HOST[:PORT]; may be given several times.
-
-        Default: the addresses under which the member list knows this master.
-        """
+        """Listen for masters and nodes on this HOST[:PORT]; repeatable. Default: as in the member list."""
         self.sync_listen.append(address)
 
     def settings(self) -> MasterSettings:
@@ -125,9 +126,11 @@ class MasterOptions(_DaemonOptions):
 class NodeOptions(_DaemonOptions):
     """Command line of ``twistd beonss node``."""
 
-    synopsis = "Usage: twistd [options] beonss node [options]"
-    longdesc = """Run a node's resolver: host names computed, accounts memorized. It needs no configuration but the
-    cluster's public key in the boot image; which masters there are and which node this is, it finds out."""
+    synopsis: ClassVar[str] = "node [options]"
+    longdesc = (
+        "Run a node's resolver: host names computed, accounts memorized. It needs no configuration but the cluster's "
+        "public key in the boot image; which masters there are and which node this is, it finds out."
+    )
 
     optParameters: ClassVar[list[list[Any]]] = [
         ["cluster-key", "k", "/etc/beonss/cluster.pub", "The cluster's public key (made by beonss init)."],
@@ -142,10 +145,7 @@ class NodeOptions(_DaemonOptions):
         self.masters: list[str] = []
 
     def opt_master(self, address: str) -> None:
-        """Ask this master, HOST[:PORT]; may be given several times.
-
-        Default: beonss.masters= on the kernel command line, the masters memorized, the name servers of resolv.conf.
-        """
+        """Ask this master, HOST[:PORT]; repeatable. Default: from kernel command line, memory, resolv.conf."""
         self.masters.append(address)
 
     def settings(self) -> NodeSettings:
@@ -164,7 +164,7 @@ class NodeOptions(_DaemonOptions):
 class Options(usage.Options):
     """Command line of ``twistd beonss``."""
 
-    synopsis = "Usage: twistd [options] beonss {master|node} [options]"
+    synopsis = "[options] {master|node} [options]"
     subCommands: ClassVar[list[tuple[str, str | None, type[usage.Options], str]]] = [
         ("master", None, MasterOptions, "Run a master of the cluster."),
         ("node", None, NodeOptions, "Run a node's resolver."),

@@ -129,7 +129,7 @@ class Machine:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
         return ""
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send a signal to the process, without waiting."""
         assert self.process is not None
         self.process.send_signal(number)

@@ -301,6 +301,14 @@ class Zones:
         return Answer(answer=(Record(qname, RecordType.PTR, self._ttl, NameData(target)),))
 
 
+class UnknownZones:
+    """Stands for zones that are not known yet: every question fails, so that no cache learns a lie."""
+
+    def answer(self, qname: DomainName, qtype: int, qclass: int, asker: Address) -> Answer:  # noqa: ARG002 - as Zones.answer
+        """Return SERVFAIL."""
+        return FAILED
+
+
 def reverse_name(network: IPv4Network | IPv6Network) -> DomainName:
     """Return the apex of the reverse zone of ``network`` (RFC 1035 section 3.5, RFC 3596 section 2.5).
 

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.core.records import Address, RecordClass, ReplyCode, folded
-from beonss.core.zone import FAILED, Answer, Zones, server_text
+from beonss.core.zone import FAILED, Answer, UnknownZones, Zones, server_text
 from beonss.errors import ConfigurationError
 from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
 
@@ -192,7 +192,7 @@ class DNSServer:
 
     def __init__(
         self,
-        zones: Zones,
+        zones: Zones | UnknownZones,
         *,
         identity: bytes = b"",
         here: Address | None = None,
@@ -218,11 +218,11 @@ class DNSServer:
         self._recursive = ReadyAnswers(ready)
 
     @property
-    def zones(self) -> Zones:
+    def zones(self) -> Zones | UnknownZones:
         """What is served now."""
         return self._zones
 
-    def replace(self, zones: Zones) -> None:
+    def replace(self, zones: Zones | UnknownZones) -> None:
         """Serve other zones from the next query on; ready answers of the former ones are forgotten."""
         self._zones = zones
         self.plain = ReadyAnswers(self._limit)

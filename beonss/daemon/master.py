@@ -1,0 +1,332 @@
+"""A master, put together: names, lookups, accounts, passwords, and the exchange with the other masters.
+
+Three steps. :class:`Master` reads what it is given (files, keys, database) and fails clearly; :meth:`Master.open`
+takes every port and socket, so that an occupied one ends the start; :meth:`Master.start` begins to serve. Names and
+the exchange are served from the first instant; logins and password changes wait for the boot reconciliation.
+"""
+
+import contextlib
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from beonss.core.endpoints import DNS_PORT, Endpoint
+from beonss.core.lookup import LocalNames, Lookups, Rules
+from beonss.core.policy import Policy
+from beonss.core.zone import Zones
+from beonss.daemon.account_ops import account_operations
+from beonss.daemon.accounts import Accounts
+from beonss.daemon.booting import Booting
+from beonss.daemon.deliveries import Deliveries
+from beonss.daemon.description import read_description
+from beonss.daemon.localnames import LocalFiles
+from beonss.daemon.member_operations import member_operations
+from beonss.daemon.membership import Membership
+from beonss.daemon.pam_backend import MasterPam, standing_requests
+from beonss.daemon.password_operations import password_operations
+from beonss.daemon.passwords import Passwords, PasswordSettings
+from beonss.daemon.relayed_passwords import node_requests
+from beonss.daemon.settings import MasterSettings
+from beonss.daemon.status import master_status
+from beonss.daemon.sync import Sync
+from beonss.daemon.target_list import read_targets
+from beonss.errors import ConfigurationError
+from beonss.net.control import ControlFactory, Operation, listen_control
+from beonss.net.dns import DNSServer
+from beonss.net.dns_listen import listen_dns
+from beonss.net.nslcd import NslcdFactory, listen_nslcd
+from beonss.net.pam import PamDoor
+from beonss.store.audit import AuditLog
+from beonss.store.database import Database
+from beonss.store.failures import BrokenStoreError
+from beonss.store.hashing import HashingThreads
+from beonss.store.keys import holding, load_identity, load_roster, save_roster
+from beonss.store.machine import machine_id
+from beonss.store.writer import Writer
+from beonss.wire.feed import DescriptionContent
+from beonss.wire.nslcd_answer import Answers
+
+#: The database of registers in the state directory.
+DATABASE = "accounts.db"
+AUDIT = "audit.jsonl"
+#: Seconds between two looks at the machine's own account files.
+LOCAL_INTERVAL = 10.0
+_LOOPBACK = "127.0.0.1"
+
+
+class Master:
+    """One master of the cluster.
+
+    Args:
+        reactor: the reactor.
+        settings: the command line.
+        fatal: ends the process; called with the reason.
+
+    Raises:
+        BeonssError: something it was given cannot be used; nothing was changed.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, settings: MasterSettings, fatal: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._fatal = fatal
+        self._started = time.monotonic()
+        self._loaded = False
+        self._closing: list[Callable[[], Any]] = []
+        self._text, self.naming = read_description(settings.description)
+        self._held = contextlib.ExitStack()
+        try:
+            self._prepare()
+        except BaseException:
+            self._held.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Read keys, open the database, wire the parts; listen nowhere."""
+        reactor, settings = self._reactor, self._settings
+        self.identity = load_identity(settings.state)
+        self.name = self.identity.name
+        if settings.name is not None and settings.name.lower() != self.name:
+            raise ConfigurationError(
+                f"{settings.state} holds the identity of {self.name}, not of {settings.name}; pass --name {self.name}, "
+                f"or the --state of {settings.name}"
+            )
+        self._spec = next((spec for spec in self.naming.masters if spec.name == self.name), None)
+        if self._spec is None:
+            raise ConfigurationError(
+                f"{settings.description}: {self.name} is not among the masters; add it to 'masters', or is this the "
+                f"description of another cluster?"
+            )
+        self._held.enter_context(holding(settings.state))
+        roster = load_roster(settings.state)
+        self.membership = Membership(roster, lambda changed: save_roster(settings.state, changed))
+        targets = read_targets(settings.targets, settings.state, self.naming.settings)
+        database = Database(settings.state / DATABASE, roster.cluster)
+        writer = Writer(database, self._broken)
+        self.accounts = Accounts(
+            reactor,
+            writer,
+            clock=lambda: int(time.time() * 1000),
+            new_incarnation=lambda: secrets.token_hex(16),
+            machine=machine_id(),
+        )
+        requests: dict[str, Any] = {}
+        self.sync = Sync(
+            reactor,
+            identity=self.identity,
+            membership=self.membership,
+            accounts=self.accounts,
+            description=self._content,
+            requests=requests,
+            node_allowed=self._admits_node,
+        )
+        self.booting = Booting(
+            reactor,
+            name=self.name,
+            pulls=self.sync,
+            membership=self.membership,
+            accounts=self.accounts,
+            patience=settings.boot_wait,
+        )
+        self.deliveries = Deliveries(reactor, self.accounts, targets, chance=random.random, wall=time.time)
+        self.audit = AuditLog(settings.state / AUDIT, time.time, self.name)
+        self.passwords = Passwords(
+            reactor,
+            accounts=self.accounts,
+            masters=self.sync,
+            targets=self.deliveries,
+            hashing=HashingThreads(),
+            audit=self.audit,
+            name=self.name,
+            settings=self._password_settings(),
+            ready=self.booting.ready,
+        )
+        requests.update(node_requests(self.passwords, self._node_name))
+        requests.update(standing_requests(lambda: self.accounts.view, _today))
+        here = self._spec.addresses[0] if self._spec.addresses else None
+        self.dns = DNSServer(Zones(self.naming), identity=self.name.encode("ascii"), here=here)
+        self.lookups = Lookups(
+            self.naming,
+            self.accounts.view,
+            known=lambda: self._loaded,
+            asker=here,
+            rules=self._rules(),
+        )
+        self._local = LocalFiles(self._local_changed)
+        self._looking = LoopingCall(self._local.look)
+        self._looking.clock = reactor
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Take every port and socket.
+
+        Raises:
+            ConfigurationError: one of them cannot be had; those taken before are let go when the process ends.
+        """
+        settings = self._settings
+        listeners = listen_dns(self._reactor, self.dns, self._dns_endpoints())
+        self._closing.append(listeners.stopListening)
+        for endpoint in self._sync_endpoints():
+            self.sync.listen(endpoint)
+        control = listen_control(
+            self._reactor, settings.runtime / "control", ControlFactory(self._reactor, self._operations())
+        )
+        self._closing.append(control.stopListening)
+        if settings.nslcd is not None:
+            pam = MasterPam(self.passwords, self.name, lambda: self.accounts.view, _today)
+            door = PamDoor(self.lookups, pam, self._reactor, root_override=True)
+            factory = NslcdFactory(self._reactor, Answers(self.lookups), door)
+            self._closing.append(listen_nslcd(self._reactor, settings.nslcd, factory).stopListening)
+
+    async def start(self) -> None:
+        """Begin to serve; everything that waits for others waits in the background."""
+        self._looking.start(LOCAL_INTERVAL)
+        await self.accounts.start()
+        self.lookups.view = self.accounts.view
+        self._loaded = True
+        await self.passwords.start()
+        self.booting.start()
+        await self.sync.start()
+        await self.deliveries.start()
+        self.log.info(
+            "master {name} of {cluster} serves {nodes} nodes and {users} users",
+            name=self.name,
+            cluster=self.naming.cluster,
+            nodes=self.naming.node_count,
+            users=sum(1 for _ in self.accounts.view.users()),
+        )
+
+    async def reload(self) -> None:
+        """Read the description again; one with mistakes is refused and the old one stays in force."""
+        self._local.look()
+        try:
+            text, naming = read_description(self._settings.description)
+            if all(spec.name != self.name for spec in naming.masters):
+                raise ConfigurationError(f"{self._settings.description}: {self.name} is not among the masters any more")
+        except ConfigurationError as error:
+            self.log.error(
+                "the description {file} is refused, the old one stays in force: {error}",
+                file=str(self._settings.description),
+                error=str(error),
+            )
+            return
+        if naming.digest == self.naming.digest:
+            self.log.info("reload: the description {file} has not changed", file=str(self._settings.description))
+            return
+        self._text, self.naming = text, naming
+        self.dns.replace(Zones(naming))
+        self._spec = next(spec for spec in naming.masters if spec.name == self.name)
+        self.dns.here = self.lookups.asker = self._spec.addresses[0] if self._spec.addresses else None
+        self.lookups.names = naming
+        self.lookups.rules = self._rules()
+        self.passwords.settings = self._password_settings()
+        self.sync.description_changed()
+        self.log.info(
+            "reload: description {file}, version {version}, {nodes} nodes, is in force",
+            file=str(self._settings.description),
+            version=naming.version,
+            nodes=naming.node_count,
+        )
+
+    async def stop(self) -> None:
+        """Stop listening, finish what was begun, close the database."""
+        if self._looking.running:
+            self._looking.stop()
+        closed = [close() for close in reversed(self._closing)]
+        await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
+        self.booting.stop()
+        await self.sync.stop()
+        if self._loaded:
+            await self.deliveries.stop()
+            await self.passwords.stop()
+        await self.accounts.stop()
+        self._held.close()
+
+    def _broken(self, error: BrokenStoreError) -> None:
+        # Called in the writer's thread.
+        self._reactor.callFromThread(self._fatal, str(error))
+
+    # --- where to listen ----------------------------------------------------------------------------------------------
+
+    def _dns_endpoints(self) -> tuple[Endpoint, ...]:
+        if self._settings.dns is not None:
+            return self._settings.dns
+        assert self._spec is not None
+        hosts = dict.fromkeys([*(str(address) for address in self._spec.addresses), _LOOPBACK])
+        return tuple(Endpoint(host, DNS_PORT) for host in hosts)
+
+    def _sync_endpoints(self) -> tuple[Endpoint, ...]:
+        if self._settings.sync:
+            return self._settings.sync
+        member = self.membership.roster.list.find(self.name)
+        if member is None:
+            raise ConfigurationError(f"{self.name} is not in the member list: it was removed from the cluster")
+        return member.endpoints
+
+    # --- what the parts ask of the whole ------------------------------------------------------------------------------
+
+    def _content(self) -> DescriptionContent:
+        return DescriptionContent(self.membership.roster.cluster, self.naming.version, self.naming.digest, self._text)
+
+    def _admits_node(self, source: str) -> bool:
+        try:
+            address = ip_address(source.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        address = mapped or address
+        return address.is_loopback or any(address in network for network in self.naming.settings.node_networks)
+
+    def _node_name(self, source: str) -> str:
+        try:
+            named = self.naming.find_address(ip_address(source.partition("%")[0]))
+        except ValueError:
+            named = None
+        return source if named is None else named.name
+
+    def _rules(self) -> Rules:
+        settings = self.naming.settings
+        return Rules(settings.uid_floor, settings.gid_floor, shadow=True)
+
+    def _password_settings(self) -> PasswordSettings:
+        settings = self.naming.settings
+        return PasswordSettings(
+            uid_floor=settings.uid_floor,
+            scheme=settings.hash_scheme,
+            cost=settings.hash_cost,
+            policy=Policy(minimum_length=settings.min_password_length),
+            boot_patience=self._settings.boot_wait,
+        )
+
+    def _local_changed(self, names: LocalNames) -> None:
+        self.lookups.local = names
+
+    def _operations(self) -> Mapping[str, Operation]:
+        async def status(parameters: Mapping[str, Any], peer: Any, report: Any) -> Mapping[str, Any]:  # noqa: ARG001
+            return (await master_status(self, time.time(), time.monotonic() - self._started)).document()
+
+        return {
+            "status": Operation(status),
+            **password_operations(
+                self.passwords,
+                lambda: self.accounts.view,
+                master=True,
+                uid_floor=lambda: self.naming.settings.uid_floor,
+            ),
+            **account_operations(self.accounts, self.deliveries, lambda: self.naming.settings, self.name),
+            **member_operations(self.membership),
+        }
+
+
+def _today() -> int:
+    return int(time.time() // 86400)

@@ -1,0 +1,116 @@
+"""Puts together what a daemon says of itself (:mod:`beonss.core.status`)."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from beonss import __version__
+from beonss.core.naming import Naming
+from beonss.core.status import MemberStatus, Status, TargetStatus
+from beonss.core.view import AccountView
+from beonss.net.dns import DNSServer
+
+if TYPE_CHECKING:
+    from beonss.daemon.master import Master
+    from beonss.daemon.node import Node
+
+#: Conflicts are named up to this many; the rest is counted.
+_NAMED = 5
+
+
+async def master_status(master: "Master", wall: float, uptime: float) -> Status:
+    """Return how a master stands.
+
+    Args:
+        master: which.
+        wall: seconds since the epoch.
+        uptime: seconds since the process started.
+    """
+    outcome = master.booting.outcome
+    members = [MemberStatus(master.name, this=True, reachable=True, since=wall - uptime, buffered=0, clock_skew_ms=0)]
+    for name, peer in sorted(master.sync.peers.items()):
+        buffered = await master.accounts.buffered(peer.acknowledged or {})
+        digest = peer.description_digest
+        members.append(
+            MemberStatus(
+                name,
+                reachable=peer.reachable,
+                since=peer.since,
+                buffered=buffered.count,
+                clock_skew_ms=peer.clock_skew_ms,
+                description_differs=bool(digest) and digest != master.naming.digest,
+                error=None if peer.reachable else peer.last_error or None,
+            )
+        )
+    targets = [
+        TargetStatus(lane.name, lane.backlog, since=lane.since, error=lane.error) for lane in master.deliveries.states()
+    ]
+    alarms = [*master.sync.alarms.values(), *master.membership.alarms.values(), *master.deliveries.conflicts()]
+    return Status(
+        role="master",
+        name=master.name,
+        cluster=master.naming.cluster,
+        software=__version__,
+        boot=outcome.state,
+        uptime=uptime,
+        incarnation=master.accounts.incarnation,
+        missing=outcome.missing,
+        description=_description(master.naming),
+        members=members,
+        targets=targets,
+        accounts=_accounts(master.accounts.view),
+        dns=_dns(master.dns),
+        alarms=alarms + _conflicts(master.accounts.view),
+    )
+
+
+def node_status(node: "Node", wall: float, uptime: float) -> Status:
+    """Return how a node stands; see :func:`master_status`."""
+    link = node.link
+    live = link.connected is not None
+    known = node.known
+    age = None if node.proven is None else max(0.0, wall - node.proven)
+    return Status(
+        role="node",
+        name=node.name or "(not known yet)",
+        cluster=node.naming.cluster if node.naming is not None else "(no description yet)",
+        software=__version__,
+        boot="live" if live and known else "memory" if known else "empty",
+        uptime=uptime,
+        master=link.connected,
+        memory_age=age,
+        description={} if node.naming is None else _description(node.naming),
+        accounts=_accounts(node.accounts.view),
+        dns=_dns(node.dns),
+        alarms=[*node.alarms(), *_conflicts(node.accounts.view)],
+    )
+
+
+def _description(naming: Naming) -> dict[str, Any]:
+    return {
+        "file": naming.source,
+        "version": naming.version,
+        "digest": naming.digest,
+        "zone": naming.zone,
+        "nodes": naming.node_count,
+    }
+
+
+def _accounts(view: AccountView) -> dict[str, int]:
+    return {
+        "users": sum(1 for _ in view.users()),
+        "groups": sum(1 for _ in view.groups()),
+        "conflicts": len(view.conflicts()),
+    }
+
+
+def _dns(server: DNSServer) -> dict[str, Any]:
+    counters = server.counters()
+    return {**asdict(counters), "codes": dict(counters.codes), "queries": counters.queries}
+
+
+def _conflicts(view: AccountView) -> list[str]:
+    conflicts = view.conflicts()
+    named = [conflict.reason for conflict in conflicts[:_NAMED]]
+    if len(conflicts) > _NAMED:
+        named.append(f"{len(conflicts) - _NAMED} more accounts are in conflict: beonss accounts list --conflicts")
+    return named

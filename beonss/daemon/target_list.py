@@ -1,0 +1,38 @@
+"""The delivery targets that a master's ``--targets`` file names."""
+
+from pathlib import Path
+
+from beonss.core.description import Settings
+from beonss.daemon.deliveries import Target
+from beonss.errors import ConfigurationError, StoreError
+from beonss.store.statefile import read_file
+from beonss.targets.settings import MAX_BYTES, open_targets, parse
+
+
+def read_targets(path: Path | None, state: Path, settings: Settings) -> list[Target]:
+    """Return the targets, opened as far as their journals; none without a file.
+
+    Args:
+        path: the file, or None.
+        state: the state directory; journals are kept in its ``targets``.
+        settings: the cluster's; floors where a target names none.
+
+    Raises:
+        ConfigurationError: the file cannot be read or has mistakes.
+        StoreError: a journal cannot be opened.
+    """
+    if path is None:
+        return []
+    try:
+        data = read_file(path, MAX_BYTES)
+    except StoreError as error:
+        raise ConfigurationError(str(error)) from None
+    if data is None:
+        raise ConfigurationError(f"{path}: there is no such file; --targets names it")
+    journals = state / "targets"
+    try:
+        journals.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{journals}: cannot be made: {error.strerror}") from None
+    named = parse(data, str(path), journals, uid_floor=settings.uid_floor, gid_floor=settings.gid_floor)
+    return list(open_targets(named))
