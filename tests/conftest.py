@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pytest_twisted import blockon
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 # Tests are no package (--import-mode=importlib): what they share is imported as ``support.<module>``.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# A busy machine is slow, not wrong: no test may depend on how long an example took.
+settings.register_profile("beonss", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("beonss")
 
 #: Seconds given to the real reactor to finish what a test had already asked it to end (a closing socket).
 GRACE = 2.0
