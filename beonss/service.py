@@ -92,7 +92,7 @@ class MasterOptions(_DaemonOptions):
         [
             "boot-wait",
             None,
-            "5",
+            5.0,
             "Seconds that logins and password changes wait at start for the other masters.",
             float,
         ],

@@ -100,8 +100,9 @@ class Demo:
         self.names(frodo, [
             (f"r01n07.{zone}", "A", "NOERROR", "10.5.1.7"),
             ("7.1.5.10.in-addr.arpa", "PTR", "NOERROR", f"r01n07.{zone}."),
-            (f"n6.{zone}", "A", "NOERROR", "10.5.1.7"),
-            (f"frodo.{zone}", "A", "NOERROR", "10.5.0."),
+            (f"frodo.{zone}", "A", "NOERROR", "10.5.0.1"),
+            (f"scratch.{zone}", "A", "NOERROR", f"CNAME gamgee.{zone}. A 10.5.0.2"),
+            (f"gimli-r03.{zone}", "A", "NOERROR", "10.5.3.254"),
             (f"r01n07.{zone}", "AAAA", "NOERROR", ""),
             (f"r1n7.{zone}", "A", "NXDOMAIN", ""),
             (f"r77n01.{zone}", "A", "NXDOMAIN", ""),
