@@ -30,7 +30,7 @@ from beonss.core.members import (
     with_acceptance,
     with_list,
 )
-from beonss.errors import MalformedError
+from beonss.errors import ConfigurationError, MalformedError
 from beonss.wire.packing import Fields, pack, unpack
 
 Domain = Literal["members", "acceptance", "batch", "description"]
@@ -40,7 +40,7 @@ SIGNATURE_BYTES = 64
 #: Bytes of the one-time secret in a token.
 SECRET_BYTES = 16
 #: A signed member list is never longer.
-MAXIMUM_DOCUMENT = 1 << 20
+MAXIMUM_DOCUMENT = 256 << 10
 TOKEN_PREFIX = "beonss1-"  # noqa: S105 - not a secret, the start of every token
 PUBLIC_PREFIX = "beonss-cluster-1"
 MAXIMUM_NAME = 63
@@ -74,7 +74,11 @@ def public_bytes(key: Ed25519PrivateKey) -> bytes:
 
 
 def write_members(members: MemberList, cluster_key: Ed25519PrivateKey) -> bytes:
-    """Return the signed member list."""
+    """Return the signed member list.
+
+    Raises:
+        ConfigurationError: it is too long (too many members or addresses).
+    """
     payload = pack(
         {
             "cluster": members.cluster,
@@ -93,7 +97,10 @@ def write_members(members: MemberList, cluster_key: Ed25519PrivateKey) -> bytes:
             "former": list(members.former),
         }
     )
-    return pack([payload, sign(cluster_key, "members", payload)])
+    document = pack([payload, sign(cluster_key, "members", payload)])
+    if len(document) > MAXIMUM_DOCUMENT:
+        raise ConfigurationError(f"the member list has {len(document)} bytes, {MAXIMUM_DOCUMENT} are possible")
+    return document
 
 
 def read_members(document: bytes, cluster_key: bytes) -> MemberList:
@@ -266,7 +273,11 @@ def write_token(token: Token) -> str:
         ]
     )
     checked = payload + hashlib.sha256(payload).digest()[:4]
-    return TOKEN_PREFIX + base64.urlsafe_b64encode(checked).decode().rstrip("=")
+    return TOKEN_PREFIX + _letters(checked)
+
+
+def _letters(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def read_token(text: str) -> Token:
@@ -284,7 +295,7 @@ def read_token(text: str) -> Token:
     except (binascii.Error, ValueError):
         checked = b""
     payload, check = checked[:-4], checked[-4:]
-    if len(check) != 4 or hashlib.sha256(payload).digest()[:4] != check:
+    if len(check) != 4 or _letters(checked) != body or hashlib.sha256(payload).digest()[:4] != check:
         raise MalformedError("the token was not copied whole; copy the complete line that 'beonss invite' printed")
     items = unpack(payload)
     if isinstance(items, list) and len(items) == 6:

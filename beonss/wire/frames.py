@@ -6,8 +6,8 @@ from beonss.errors import MalformedError
 
 #: No frame is longer.
 MAXIMUM_FRAME = 4 << 20
-#: Until the other side is known it may not send longer ones.
-MAXIMUM_FIRST_FRAME = 256 << 10
+#: Until the other side is known it may not send longer ones; the largest member list and all acceptances fit.
+MAXIMUM_FIRST_FRAME = 512 << 10
 LENGTH_BYTES = 4
 
 
