@@ -3,7 +3,9 @@
 getent, id, python's pwd and grp, pamtester and passwd run in a mount namespace where ``/etc`` is private.
 """
 
+import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,10 +25,18 @@ TESTS = Path(__file__).parents[1]
 class Server:
     """A process with our socket; ends with its standard input."""
 
-    def __init__(self, socket: Path, *options: str) -> None:
-        socket.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "support.nslcd_server", str(socket), *options]
-        self.log = (socket.parent.parent / "server.log").open("a+")
+    def __init__(self, path: Path, *options: str, descriptors: int = 1024) -> None:
+        path.parent.mkdir(exist_ok=True)
+        command = [
+            "prlimit",
+            f"--nofile={descriptors}",
+            sys.executable,
+            "-m",
+            "support.nslcd_server",
+            str(path),
+            *options,
+        ]
+        self.log = (path.parent.parent / "server.log").open("a+")
         self.process = subprocess.Popen(
             command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
         )
@@ -62,9 +72,9 @@ def place(tmp_path_factory) -> Iterator[Path]:
 def start_server(place: Path, name: str, *options: str, **private: str) -> Iterator[StockModules]:
     directory = place / name
     (directory / "private").mkdir(parents=True)
-    socket = directory / "door" / "socket"
-    modules = StockModules(directory / "private", socket, **private)
-    server = Server(socket, *options)
+    path = directory / "door" / "socket"
+    modules = StockModules(directory / "private", path, **private)
+    server = Server(path, *options)
     try:
         yield modules
     finally:
@@ -195,17 +205,34 @@ class TestUnknown:
         directory = place / "unknown"
         (directory / "private").mkdir(parents=True)
         (directory / "door").mkdir()
-        socket = directory / "door" / "socket"
-        modules = StockModules(directory / "private", socket, hosts=hosts, nsswitch=self.NSSWITCH)
+        path = directory / "door" / "socket"
+        modules = StockModules(directory / "private", path, hosts=hosts, nsswitch=self.NSSWITCH)
         assert self.ask(modules) == [True, True], "no daemon: unavailable"
-        server = Server(socket, "--empty")
+        server = Server(path, "--empty")
         assert self.ask(modules) == [True, True], "a daemon without memory: unavailable"
         assert modules.run(["pamtester", "bare", "alice", "authenticate"], input="x\n").returncode != 0
         server.stop()
-        server = Server(socket)
+        server = Server(path)
         assert self.ask(modules) == [True, False], "a daemon that knows: no such host"
         assert getent(modules, "ahosts", "r01n07"), "no IPv6 address is not no host"
         server.stop()
+
+
+def test_idle_clients_keep_nobody_out(place):
+    """With room for 32 clients and 60 that never ask, a lookup waits for a moment and is answered."""
+    directory = place / "crowded"
+    (directory / "private").mkdir(parents=True)
+    path = directory / "door" / "socket"
+    modules = StockModules(directory / "private", path)
+    server = Server(path, descriptors=64)
+    with contextlib.ExitStack() as idle:
+        for _ in range(60):
+            client = idle.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(path))
+        for _ in range(3):
+            assert getent(modules, "passwd", "alice") != ""
+    server.stop()
+    assert "places are taken" in (directory / "server.log").read_text()
 
 
 def test_the_daemon_can_be_kept_from_asking_itself(master):
