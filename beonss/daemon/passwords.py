@@ -6,7 +6,7 @@ place, as each becomes known. A plaintext password is in memory here, as long as
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 
 from beonss.core.accounts import PASSWORD, Password, encode
 from beonss.core.attempts import AttemptLimits, Attempts, Source
-from beonss.core.change import Account, Line, Outcome, check_owner, checked_account, outcome
+from beonss.core.change import Account, Line, Outcome, State, check_owner, checked_account, outcome
+from beonss.core.delivery import Outcome as Delivered
 from beonss.core.delivery import Verdict
 from beonss.core.hashes import DEFAULT_SCHEME, SCHEMES
 from beonss.core.policy import Policy, impossibilities, weaknesses
@@ -147,6 +148,11 @@ class Targets(Protocol):
         """Have ``listener(target, object ids)`` called after each delivery; return what ends that."""
 
 
+#: Begins a change, as the user, at targets that take it in no other way: (object id, old, new) -> what comes of it,
+#: by the target's name; :class:`beonss.daemon.direct_changes.DirectChanges` is one.
+AsUser = Callable[[str, bytes, bytes], Mapping[str, "Deferred[Delivered]"]]
+
+
 class Store(Protocol):
     """The accounts on this machine; :class:`beonss.daemon.accounts.Accounts` is one."""
 
@@ -176,6 +182,7 @@ class Passwords:
         audit: a line for each try.
         name: of this master.
         settings: may be replaced at any time.
+        as_user: brings a change to targets that take it only from the user, who knows both passwords.
         ready: returns a new Deferred that fires when the boot reconciliation is over, in whatever way.
         random: makes salts.
 
@@ -197,6 +204,7 @@ class Passwords:
         name: str,
         settings: PasswordSettings | None = None,
         targets: Targets | None = None,
+        as_user: AsUser | None = None,
         ready: "Callable[[], Deferred[Any]] | None" = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -204,6 +212,7 @@ class Passwords:
         self._accounts = accounts
         self._masters = masters
         self._targets = targets
+        self._as_user = as_user
         self._hashing = hashing
         self._audit_log = audit
         self._ready = ready
@@ -312,7 +321,10 @@ class Passwords:
             self._record_change(request, error)
             raise
         written = await _shielded(Deferred.fromCoroutine(self._commit(request, account, seen, hash_)))
-        result = await self._followed(written, tell)
+        direct: Mapping[str, Deferred[Delivered]] = {}
+        if self._as_user is not None and request.old is not None:
+            direct = self._as_user(written.key.object, request.old, request.new)
+        result = await self._followed(written, direct, tell)
         if warnings:
             result = replace(result, message=f"{result.message}. It is a weak one: {warnings}")
         self._record(
@@ -372,9 +384,16 @@ class Passwords:
         )
         return written
 
-    async def _followed(self, written: Register, tell: Tell) -> Outcome:
+    async def _followed(self, written: Register, direct: Mapping[str, "Deferred[Delivered]"], tell: Tell) -> Outcome:
         """Tell who has the change until everybody has or the patience ends."""
-        following = _Following(self.name, written, self._masters, self._targets, self._safely(tell))
+        following = _Following(
+            self.name,
+            written,
+            masters=self._masters,
+            targets=self._targets,
+            direct=direct,
+            tell=self._safely(tell),
+        )
         done: Deferred[None] = Deferred()
 
         def look(_: str = "") -> None:
@@ -385,11 +404,17 @@ class Passwords:
             following.progress(target, objects)
             look()
 
+        def answered(result: Delivered, target: str) -> None:
+            following.answered(target, result)
+            look()
+
         cancels = [self._masters.on_acknowledge(look)]
         if self._targets is not None:
             cancels.append(self._targets.on_progress(progress))
         timer = self._reactor.callLater(self.settings.patience, lambda: None if done.called else done.callback(None))
         try:
+            for target, deferred in direct.items():
+                deferred.addCallback(answered, target).addErrback(self._unexpected)
             look()
             await done
         finally:
@@ -399,6 +424,9 @@ class Passwords:
                 timer.cancel()
         following.give_up(self.settings.patience)
         return outcome(following.lines)
+
+    def _unexpected(self, failure: Failure) -> None:
+        self.log.failure("a target did not say what came of a password change", failure)
 
     def _safely(self, tell: Tell) -> Tell:
         def told(line: Line) -> None:
@@ -510,7 +538,16 @@ class Passwords:
 class _Following:
     """Who has a write by now."""
 
-    def __init__(self, name: str, written: Register, masters: Masters, targets: Targets | None, tell: Tell) -> None:
+    def __init__(
+        self,
+        name: str,
+        written: Register,
+        *,
+        masters: Masters,
+        targets: Targets | None,
+        direct: Iterable[str],
+        tell: Tell,
+    ) -> None:
         self._written = written
         self._masters = masters
         self._targets = targets
@@ -518,8 +555,11 @@ class _Following:
         self._last: dict[tuple[str, str], Line] = {}
         # Targets that have tried since: what they said before was about an older value.
         self._tried: set[str] = set()
+        # Those that are told as the user: what their ordinary delivery says does not count.
+        self._direct: dict[str, TargetStanding | None] = dict.fromkeys(direct)
         self._waiting = {("master", peer) for peer in masters.peers}
-        self._waiting |= {("target", target) for target in (targets.targets() if targets is not None else ())}
+        named = targets.targets() if targets is not None else ()
+        self._waiting |= {("target", target) for target in (*named, *direct)}
         self._say(Line("master", name, "changed"))
 
     @property
@@ -557,7 +597,16 @@ class _Following:
         if self._written.key.object in objects:
             self._tried.add(target)
 
+    def answered(self, target: str, answer: TargetStanding) -> None:
+        """Note what came of a change that a target was told as the user."""
+        self._direct[target] = answer
+
     def _look_at_target(self, name: str) -> None:
+        if name in self._direct:
+            if (answer := self._direct[name]) is not None:
+                state: State = "changed" if answer.verdict == "delivered" else "refused"
+                self._settle(Line("target", name, state, "" if state == "changed" else answer.text))
+            return
         assert self._targets is not None
         standing = self._targets.standing(name, self._written.key.object)
         if standing.verdict == "delivered":

@@ -503,6 +503,42 @@ def test_what_a_target_said_of_an_older_value_is_not_taken_for_its_answer(house)
     assert running.result.code == "ok"
 
 
+def test_a_target_that_is_told_as_the_user_gets_both_passwords_after_the_commit(house):
+    """What its ordinary delivery says meanwhile does not count; root's change, without the old password, goes there."""
+    house.targets.states = {"ad": ("refused", "pending for alice: run cpasswd again"), "files": ("delivered", "")}
+    alice = house.store.view.user("alice").id
+    told, answer = [], Deferred()
+
+    def as_user(object_id, old, new):
+        told.append((object_id, old, new, house.password().changed))
+        return {"ad": answer}
+
+    house.passwords._as_user = as_user
+    running = house.start()
+    assert told == [(alice, OLD, NEW, DAY)]
+    house.targets.move("ad", "refused", "pending for alice: run cpasswd again", objects={alice})
+    assert places(running) == [("frodo", "changed"), ("files", "changed")]
+    answer.callback(Standing("delivered"))
+    assert places(running)[-1] == ("ad", "changed")
+    assert running.result.code == "ok"
+
+    running = house.start(old=None, privileged=True, new=b"another good password")
+    house.targets.move("ad", "refused", "pending for alice: run cpasswd again", objects={alice})
+    assert len(told) == 1
+    assert running.result.code == "target-refused"
+
+
+@pytest.mark.parametrize(("verdict", "state"), [("refused", "refused"), ("failed", "refused"), (None, "pending")])
+def test_a_target_that_fails_as_the_user_is_said_to_have_the_old_password(house, verdict, state):
+    answer = Deferred()
+    house.passwords._as_user = lambda *_: {"ad": answer}
+    running = house.start()
+    if verdict is not None:
+        answer.callback(Standing(verdict, "the directory is away: run cpasswd again"))
+    house.clock.advance(3.1)
+    assert places(running)[-1] == ("ad", state)
+
+
 def test_a_teller_that_fails_does_not_harm_the_change(house, logged_errors):
     house.passwords._masters.add("gamgee", reachable=False)
 
