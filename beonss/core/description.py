@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
-from beonss.core.numbering import Address, Interface
+from beonss.core.numbering import Interface
+from beonss.core.patterns import Address
 from beonss.core.ranges import RangeSet
 from beonss.errors import ConfigurationError
 

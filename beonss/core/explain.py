@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from beonss.core.numbering import NODE, Address, AddressPattern, Field, NamePattern, Rule
+from beonss.core.counterexamples import said
+from beonss.core.numbering import Rule
+from beonss.core.patterns import NODE, Address, AddressPattern, Field, NamePattern
 from beonss.core.ranges import RangeSet
 from beonss.core.records import AddressData, NameData, Record, RecordClass, RecordType, ReplyCode, domain, shown
 from beonss.core.zone import Zones
@@ -127,12 +129,8 @@ def _facts(naming: "Naming", text: str, named: "Named") -> Iterator[tuple[str, s
         ranges = ", ".join(
             f"{name} {values}" for name, values in zip(block.coordinates, block.sets, strict=True) if name != NODE
         )
-        yield "coordinates", _said(named)
+        yield "coordinates", said(named.coordinates)
         yield "ranges", f"{ranges} ({naming.source}:{block.line})"
-
-
-def _said(named: "Named") -> str:
-    return ", ".join(f"{name} {value}" for name, value in named.coordinates.items())
 
 
 def _joined(addresses: Sequence[Address]) -> str:
@@ -245,7 +243,7 @@ def _outside(naming: "Naming", rule: Rule, values: dict[str, int], by_number: bo
         for block in blocks:
             sets = dict(zip(block.coordinates, block.sets, strict=True))
             if all(other == name or number in sets[other] for other, number in values.items()):
-                rest = ", ".join(f"{other} {number}" for other, number in values.items() if other != name)
+                rest = said({other: number for other, number in values.items() if other != name})
                 line = f"{naming.source}:{block.line}"
                 yield f"{name} {value} does not exist with {rest}, which has {name} {_short(sets[name])} ({line})"
                 return

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from beonss.core.numbering import Block, Field, NamePattern, Rule
+from beonss.core.numbering import Block, Rule
+from beonss.core.patterns import Field, NamePattern
 from beonss.core.ranges import RangeError, RangeSet, parse_list
 
 #: Bracket groups in one name; a cluster has racks, slots and perhaps two more.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from beonss.core.numbering import NODE, Block, Field, Interface, NamePattern, Rule
+from beonss.core.numbering import Block, Interface, Rule
+from beonss.core.patterns import NODE, Field, NamePattern
 from beonss.core.ranges import RangeSet, SpanIndex
 
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)

@@ -11,7 +11,8 @@ from typing import Literal
 from beonss.core.description import Description, HostEntry, Network, Settings, digest
 from beonss.core.explain import Explanation, explain
 from beonss.core.nameindex import Cut, NameIndex, NamePiece, Shape
-from beonss.core.numbering import NODE, Address, AddressPattern, Block, Interface, NamePattern, Rule
+from beonss.core.numbering import Block, Interface, Rule
+from beonss.core.patterns import NODE, Address, AddressPattern, NamePattern
 from beonss.core.radix import MixedRadix
 from beonss.core.ranges import SpanIndex
 

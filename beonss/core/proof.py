@@ -14,13 +14,14 @@ description is refused as well: what is not proven does not load.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address
 
+from beonss.core.counterexamples import address_of, common_name, crowded, lost_coordinate, said, two_members
 from beonss.core.description import RESERVED_NAMES, Network, Place, Problem
 from beonss.core.nameindex import NamePiece
 from beonss.core.naming import AddressSpan, Named, Naming
-from beonss.core.numbering import LABEL_LENGTH, NODE, Address, AddressPattern, Block, Interface, NamePattern, Rule
-from beonss.core.radix import Budget, MixedRadix, UndecidedError
+from beonss.core.numbering import Block, Interface, Rule
+from beonss.core.patterns import LABEL_LENGTH, NODE, Address, AddressPattern, NamePattern
+from beonss.core.radix import Budget, UndecidedError
 from beonss.core.ranges import SpanIndex
 
 #: RFC 1035 section 2.3.4, without the final dot.
@@ -94,7 +95,7 @@ class _Proof:
         self.blocks.add((id(one), id(two)))
         self.blocks.add((id(two), id(one)))
         first, second = sorted((one, two), key=lambda block: block.first)
-        text = f"{_said(common)} is described in line {first.line} already; describe each node once"
+        text = f"{said(common)} is described in line {first.line} already; describe each node once"
         self.report(Place(second.line, f"{rule.option}.ranges"), text)
 
     # One pattern by itself
@@ -121,11 +122,11 @@ class _Proof:
         return True
 
     def _name_mistake(self, rule: Rule, pattern: NamePattern, block: Block) -> str | None:
-        lost = _lost(pattern.coordinates, block)
+        lost = lost_coordinate(pattern.coordinates, block)
         if lost is not None:
-            one, two = _two_members(block, lost)
+            one, two = two_members(block, lost)
             same = pattern.format(_all(rule, block, one))
-            return f"{same} would be both {_said(one)} and {_said(two)}; put {{{lost}}} into {pattern.text}"
+            return f"{same} would be both {said(one)} and {said(two)}; put {{{lost}}} into {pattern.text}"
         for field in pattern.fields:
             low = block.sets[block.coordinates.index(field.coordinate)].low
             if low + field.offset < 0:
@@ -147,16 +148,16 @@ class _Proof:
                         f"{coordinate} {value} makes {value + offset}, which is no {kind} (0 to {top}); "
                         f"shorten the range of {coordinate}, or write the address as base + weight*{{{coordinate}}}"
                     )
-        lost = _lost(tuple(pattern.terms), block)
+        lost = lost_coordinate(tuple(pattern.terms), block)
         if lost is not None:
-            one, two = _two_members(block, lost)
-            same = _address(pattern.version, pattern.number(_all(rule, block, one)))
-            return f"{same} would be both {_said(one)} and {_said(two)}; put {{{lost}}} into {pattern.text}"
+            one, two = two_members(block, lost)
+            same = address_of(pattern.version, pattern.number(_all(rule, block, one)))
+            return f"{same} would be both {said(one)} and {said(two)}; put {{{lost}}} into {pattern.text}"
         numbers = pattern.over(block)
         for number, which in ((numbers.low, "lowest"), (numbers.high, "highest")):
             if not 0 <= number <= _TOP[pattern.version]:
                 return f"the {which} address is outside IPv{pattern.version}; choose another base or fewer nodes"
-        return None if numbers.positional else _crowded(pattern, block, numbers)
+        return None if numbers.positional else crowded(pattern, block, numbers)
 
     # Names against names
 
@@ -191,7 +192,7 @@ class _Proof:
             return
         if (id(one.block), id(two.block)) in self.blocks:
             return
-        name = _common_name(one, two, self.budget)
+        name = common_name(one, two, self.budget)
         if name is None:
             return
         self.pairs.add(key)
@@ -248,7 +249,7 @@ class _Proof:
             return
         self.pairs.add(key)
         first, second = (_member_text(span.rule, span.interface, _known(span.index(number))) for span in (one, two))
-        address = _address(one.pattern.version, number)
+        address = address_of(one.pattern.version, number)
         self.report(where, f"{address} would be both {first} and {second}; make their addresses differ")
 
     # Hosts
@@ -324,7 +325,7 @@ class _Proof:
             number = None if high < span.numbers.low or low > span.numbers.high else span.numbers.successor(low)
             if number is not None and number <= high:
                 member = _member_text(span.rule, span.interface, _known(span.index(number)))
-                address = _address(span.pattern.version, number)
+                address = address_of(span.pattern.version, number)
                 self.report(_place(span.interface, "address"), f"{member} would be {address}, which {why}")
                 self.refused.add(key)
                 return
@@ -391,99 +392,9 @@ def _addressed_patterns(interface: Interface) -> Iterator[tuple[str, AddressPatt
         yield "address", pattern
 
 
-def _lost(used: Sequence[str], block: Block) -> str | None:
-    """Return a coordinate that varies in the block and is not used."""
-    for name, values in zip(block.coordinates, block.sets, strict=True):
-        if values.size > 1 and name not in used:
-            return name
-    return None
-
-
-def _two_members(block: Block, coordinate: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Return two members that differ in one coordinate only."""
-    one = block.values(block.first)
-    at = block.coordinates.index(coordinate)
-    return one, one | {coordinate: block.sets[at].at(1)}
-
-
 def _all(rule: Rule, block: Block, values: dict[str, int]) -> dict[str, int]:
     """Return the coordinates with the running number."""
     return values | {NODE: rule.start + _known(block.index(values))}
-
-
-def _crowded(pattern: AddressPattern, block: Block, numbers: MixedRadix) -> str:
-    """Return why a pattern whose digits have no room is refused, with a counterexample where one is found."""
-    names = list(pattern.terms)
-    for at, weight in sorted(enumerate(numbers.weights), key=lambda each: each[1]):
-        others = [i for i, other in enumerate(numbers.weights) if other < weight or (other == weight and i < at)]
-        rest = MixedRadix(0, [numbers.weights[i] for i in others], [numbers.digits[i] for i in others])
-        if numbers.digits[at].size < 2 or rest.high - rest.low < weight or not rest.positional:
-            continue
-        low = numbers.digits[at].at(0)
-        step = numbers.digits[at].at(1) - low
-        try:
-            common = rest.first_common(MixedRadix(step * weight, rest.weights, rest.digits), Budget(STEPS // 100))
-        except UndecidedError:
-            common = None
-        spread = f"{weight} addresses for each {names[at]} leave no room for the {rest.high - rest.low + 1} below it"
-        if common is None:
-            return f"{pattern.text}: {spread}; use a larger weight for {{{names[at]}}}"
-        values = {name: each.low for name, each in zip(block.coordinates, block.sets, strict=True)}
-        one, two = _digits(rest, common), _digits(rest, common - step * weight)
-        first = values | {names[i]: digit for i, digit in zip(others, one, strict=True)} | {names[at]: low}
-        second = values | {names[i]: digit for i, digit in zip(others, two, strict=True)} | {names[at]: low + step}
-        address = _address(pattern.version, pattern.number(first))
-        return f"{address} would be both {_said(first)} and {_said(second)}: {spread}"
-    return f"{pattern.text}: its weights leave no room for the digits below them; use larger weights"
-
-
-def _digits(numbers: MixedRadix, number: int) -> list[int]:
-    digits = numbers.decode(number)
-    assert digits is not None
-    return digits
-
-
-def _common_name(one: NamePiece, two: NamePiece, budget: Budget) -> str | None:
-    """Return a name both pieces make, or None; both have the same shape."""
-    if one.cuts == two.cuts:
-        shown: list[int] = []
-        for mine, theirs in zip(one.sets, two.sets, strict=True):
-            budget.spend(min(len(mine.spans), len(theirs.spans)))
-            value = mine.first_common(theirs)
-            if value is None:
-                return None
-            shown.append(value)
-        return one.example(shown)
-    # Fields stand at different places: compare each run of digits as a number with decimal places.
-    digits = ""
-    at = 0
-    for length in one.shape[1]:
-        common = _run(one, at, length).first_common(_run(two, at, length), budget)
-        if common is None:
-            return None
-        digits += str(common).zfill(length)
-        at += length
-    shown = [int(digits[start:end]) for start, end, text in one.cuts if text is None]
-    return one.example(shown)
-
-
-def _run(piece: NamePiece, start: int, length: int) -> MixedRadix:
-    """Return what a run of digits of a piece can be, as numbers."""
-    base = 0
-    weights = []
-    sets = []
-    fields = iter(piece.sets)
-    for first, last, text in piece.cuts:
-        values = next(fields) if text is None else None
-        if first < start or last > start + length:
-            continue
-        weight = 10 ** (start + length - last)
-        if values is not None:
-            weights.append(weight)
-            sets.append(values)
-        elif text is not None:
-            base += int(text) * weight
-    return MixedRadix(base, weights, sets)
 
 
 def _gaps(spans: Sequence[tuple[int, int]], top: int) -> Iterator[tuple[int, int]]:
@@ -506,23 +417,15 @@ def _known(index: int | None) -> int:
     return index
 
 
-def _address(version: int, number: int) -> Address:
-    return IPv4Address(number) if version == 4 else IPv6Address(number)
-
-
-def _said(values: dict[str, int]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
 def _member_text(rule: Rule, interface: Interface, index: int) -> str:
     values = rule.values(index)
     name = interface.name.format(values)
     number = values.pop(NODE)
-    said = _said(values) or (f"node {number}" if rule.kind == "node" else "")
+    words = said(values) or (f"node {number}" if rule.kind == "node" else "")
     line = interface.line if interface.label else rule.block(index).line
-    return f"{name} ({said + ', ' if said else ''}line {line})"
+    return f"{name} ({words + ', ' if words else ''}line {line})"
 
 
 def _where(named: Named) -> str:
-    said = _said(dict(named.coordinates))
-    return f"{named.name} ({said + ', ' if said else ''}{named.rule}, line {named.line})"
+    words = said(named.coordinates)
+    return f"{named.name} ({words + ', ' if words else ''}{named.rule}, line {named.line})"

@@ -6,7 +6,8 @@ from math import prod
 
 from beonss.core.description import Place, RangesEntry, RuleEntry
 from beonss.core.nameindex import count_pieces
-from beonss.core.numbering import NODE, AddressPattern, Block, Interface, Rule
+from beonss.core.numbering import Block, Interface, Rule
+from beonss.core.patterns import NODE, AddressPattern
 from beonss.core.ranges import LIMIT, RangeSet
 
 #: Bounds that keep any description cheap to check; far above what a cluster needs.

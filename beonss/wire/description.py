@@ -8,7 +8,6 @@ step is left out of the next, so that one mistake is reported once and hides no 
 
 import tomllib
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
 from beonss.core.description import (
@@ -25,10 +24,9 @@ from beonss.core.description import (
     Settings,
 )
 from beonss.core.naming import Naming
-from beonss.core.numbering import (
-    Address,
+from beonss.core.numbering import Interface
+from beonss.core.patterns import (
     AddressPattern,
-    Interface,
     NamePattern,
     PatternError,
     parse_address_pattern,
@@ -38,6 +36,7 @@ from beonss.core.proof import prove
 from beonss.core.ranges import RangeError, parse_list
 from beonss.core.rules import build_rules
 from beonss.wire import description_shape as shape
+from beonss.wire.description_values import read_address, read_label, read_mac, read_network, read_span, read_suffix
 from beonss.wire.toml_lines import LineMap, Path, TooDeepError, locate
 
 #: A description is written by people; a larger file is a mistake.
@@ -151,7 +150,7 @@ class _Reading:
             if name not in shape.SECTIONS:
                 self.at(self.place(name), shape.unknown(name, shape.SECTIONS))
         cluster = self._cluster(document)
-        networks = self.several(_network, cluster.networks, ("cluster", "networks"))
+        networks = self.several(read_network, cluster.networks, ("cluster", "networks"))
         zone = cluster.zone.lower().removesuffix(".")
         mistake = shape.zone_mistake(zone)
         if mistake:
@@ -204,7 +203,7 @@ class _Reading:
         access = self.shaped(shape.Access, document.get("access", {}), ("access",))
         accounts = self.shaped(shape.Accounts, document.get("accounts", {}), ("accounts",))
         if access is not None and access.networks is not None:
-            networks = self.several(_network, access.networks, ("access", "networks"))
+            networks = self.several(read_network, access.networks, ("access", "networks"))
         if accounts is None:
             return Settings(networks)
         mistake = shape.cost_mistake(accounts)
@@ -221,7 +220,7 @@ class _Reading:
 
     def _reverse(self, cluster: shape.Cluster, networks: tuple[Network, ...]) -> tuple[Network, ...]:
         if cluster.reverse is not None:
-            zones = self.several(_network, cluster.reverse, ("cluster", "reverse"))
+            zones = self.several(read_network, cluster.reverse, ("cluster", "reverse"))
             for at, zone in enumerate(zones):
                 if zone.prefixlen % (8 if zone.version == 4 else 4):
                     boundary = "an octet (/8, /16, /24)" if zone.version == 4 else "a nibble (/48, /52, /56 ...)"
@@ -255,12 +254,12 @@ class _Reading:
             path = ("hosts", name)
             plain = {"address": value} if isinstance(value, str | list) else value
             host = self.shaped(shape.Host, plain, path)
-            label = self.attempt(_label, name, path)
+            label = self.attempt(read_label, name, path)
             if host is None or label is None:
                 continue
-            addresses = self.several(_address, host.address, (*path, "address"))
-            aliases = self.several(_label, host.aliases, (*path, "aliases"))
-            mac = self.attempt(_mac, host.mac, (*path, "mac")) if host.mac is not None else None
+            addresses = self.several(read_address, host.address, (*path, "address"))
+            aliases = self.several(read_label, host.aliases, (*path, "aliases"))
+            mac = self.attempt(read_mac, host.mac, (*path, "mac")) if host.mac is not None else None
             if not addresses:
                 continue
             result.append(HostEntry(label, aliases, addresses, mac, self.place(*path)))
@@ -281,7 +280,7 @@ class _Reading:
                 self.at(self.place("reserved", name, *where[1:]), text)
             if texts is None:
                 continue
-            for low, high in self.several(_span, texts.ranges, ("reserved", name)):
+            for low, high in self.several(read_span, texts.ranges, ("reserved", name)):
                 result.append(ReservedEntry(name, low, high, self.place("reserved", name)))
         return tuple(result)
 
@@ -349,7 +348,7 @@ class _Reading:
         if extra.name is not None:
             return self._interface(label, extra.name, extra.aliases, extra.address, path)
         assert extra.suffix is not None
-        suffix = self.attempt(_suffix, extra.suffix, (*path, "suffix"))
+        suffix = self.attempt(read_suffix, extra.suffix, (*path, "suffix"))
         own = self.several(parse_name_pattern, extra.aliases, (*path, "aliases"))
         addresses = self._addresses(extra.address, path)
         if suffix is None or first is None:
@@ -369,62 +368,3 @@ class _Reading:
             if found is not None:
                 made.append((name, *found))
         return RangesEntry(tuple(made), self.place(*path))
-
-
-def _network(text: str) -> Network:
-    try:
-        if "/" not in text or "%" in text:
-            raise ValueError
-        network: IPv4Network | IPv6Network = ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(f"{text[:80]!r} is no network; write one such as 10.5.0.0/16") from None
-    if (
-        text.partition("/")[0].strip() != str(network.network_address)
-        and ip_address(text.partition("/")[0]) != network[0]
-    ):
-        raise ValueError(f"{text} has bits beyond its prefix; write {network}")
-    if network.is_multicast or network.prefixlen == 0:
-        raise ValueError(f"{network} is no network of machines")
-    return network
-
-
-def _address(text: str) -> Address:
-    try:
-        if "%" in text:
-            raise ValueError
-        address = ip_address(text)
-    except ValueError:
-        raise ValueError(f"{text[:80]!r} is no address; write one such as 10.5.0.1") from None
-    if address.is_multicast or address.is_unspecified:
-        raise ValueError(f"{address} is no address of a machine")
-    return address
-
-
-def _span(text: str) -> tuple[Address, Address]:
-    if "/" in text:
-        network = _network(text)
-        return network[0], network[-1]
-    first, _, last = text.partition("-")
-    low = _address(first.strip())
-    high = _address(last.strip()) if last else low
-    if low.version != high.version or int(high) < int(low):
-        raise ValueError(f"{text[:80]!r} is no range; write the first and the last address: 10.5.0.200 - 10.5.0.250")
-    return low, high
-
-
-def _label(text: str) -> str:
-    mistake = shape.label_mistake(text)
-    if mistake:
-        raise ValueError(mistake)
-    return text.lower()
-
-
-def _suffix(text: str) -> str:
-    mistake = shape.label_mistake(f"a{text}")
-    if mistake or not text:
-        raise ValueError(f"{text[:80]!r} is no end of a host name; write one such as -ib")
-    return text.lower()
-
-
-def _mac(text: str) -> str:
-    return shape.mac(text)

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from beonss.core.description import RESERVED_NAMES, SYNC_PORT
-from beonss.core.numbering import reads_as_address
+from beonss.core.description import SYNC_PORT
 from beonss.core.ranges import LIMIT
 from beonss.wire.toml_lines import Path
 
@@ -210,21 +209,6 @@ def _text(model: type[Shape], path: Path, error: ErrorDetails) -> str:
     )
 
 
-def label_mistake(text: str) -> str | None:
-    """Return why ``text`` cannot be a host's name (RFC 952, RFC 1123 section 2.1), or None."""
-    shown = repr(text[:80])
-    lowered = text.lower() if text.isascii() else text
-    if "." in text:
-        return f"{shown} has a dot: names are single labels, the zone is added to each; leave it out"
-    if not _LABEL.fullmatch(lowered):
-        return f"{shown} is no host name: 1 to 63 letters, digits and hyphens, no hyphen first or last"
-    if reads_as_address(lowered):
-        return f"{shown} could be read as an address by inet_aton(3); add a letter in front"
-    if lowered in RESERVED_NAMES:
-        return f"{shown} depends on who asks and cannot be the name of a host; choose another"
-    return None
-
-
 def zone_mistake(zone: str) -> str | None:
     """Return why ``zone`` cannot be the cluster's zone, or None."""
     shown = repr(zone[:80])
@@ -244,14 +228,3 @@ def cost_mistake(accounts: Accounts) -> str | None:
     if accounts.hash_cost is None or low <= accounts.hash_cost <= high:
         return None
     return f"must be {low} to {high} for {accounts.hash}; leave it out for {DEFAULT_COSTS[accounts.hash]}"
-
-
-def mac(text: str) -> str:
-    """Return a hardware address in lower case with colons; ValueError if it is none."""
-    digits = re.sub(r"[:-]", "", text).lower()
-    parts = re.split(r"[:-]", text)
-    if len(parts) != 6 or not all(re.fullmatch(r"[0-9a-fA-F]{2}", part, re.ASCII) for part in parts):
-        raise ValueError(f"{text[:80]!r} is no hardware address; write one such as 00:e0:81:05:00:01")
-    if int(digits[:2], 16) & 1:
-        raise ValueError(f"{text!r} is a group address and no machine's own")
-    return ":".join(part.lower() for part in parts)

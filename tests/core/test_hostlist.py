@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beonss.core.hostlist import expand, folded
-from beonss.core.numbering import Block, parse_name_pattern
+from beonss.core.numbering import Block
+from beonss.core.patterns import parse_name_pattern
 from beonss.core.ranges import RangeError, RangeSet
 
 

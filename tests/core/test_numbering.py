@@ -7,12 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beonss.core.numbering import (
-    Block,
-    PatternError,
-    parse_address_pattern,
-    parse_name_pattern,
-)
+from beonss.core.numbering import Block
+from beonss.core.patterns import PatternError, parse_address_pattern, parse_name_pattern
 from beonss.core.ranges import RangeSet
 
 
