@@ -1,0 +1,60 @@
+"""Small files are replaced whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from beonss.errors import StoreError
+from beonss.store.statefile import read_file, write_file
+
+
+def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o777)
+    try:
+        write_file(tmp_path / "cluster.pub", b"key", 0o644)
+        write_file(tmp_path / "cluster.key", b"secret")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "cluster.pub").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "cluster.key").stat().st_mode & 0o777 == 0o600
+    assert read_file(tmp_path / "cluster.pub") == b"key"
+    assert len(list(tmp_path.iterdir())) == 2, "nothing temporary stays"
+
+
+def test_a_file_is_replaced(tmp_path: Path) -> None:
+    write_file(tmp_path / "f", b"1")
+    write_file(tmp_path / "f", b"2")
+    assert read_file(tmp_path / "f") == b"2"
+
+
+def test_a_key_is_not_replaced(tmp_path: Path) -> None:
+    write_file(tmp_path / "f", b"1", exclusive=True)
+    with pytest.raises(StoreError, match="exists already"):
+        write_file(tmp_path / "f", b"2", exclusive=True)
+    assert read_file(tmp_path / "f") == b"1"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_file(tmp_path / "f", b"1")
+
+    def broken(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(StoreError, match="Input/output error"):
+        write_file(tmp_path / "f", b"2")
+    assert read_file(tmp_path / "f") == b"1"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_read_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    assert read_file(tmp_path / "f") is None
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_file(tmp_path)
+    write_file(tmp_path / "f", b"12345")
+    with pytest.raises(StoreError, match="more than 4 bytes"):
+        read_file(tmp_path / "f", limit=4)
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_file(tmp_path / "nowhere" / "f", b"")
