@@ -109,7 +109,7 @@ class Sync:
         Raises:
             ConfigurationError: it cannot be bound; the text says what to do.
         """
-        factory = serving(self.identity, self.port, self.reactor)
+        factory = serving(self.identity, self.port, self.reactor, self.port.admits)
         try:
             port: IListeningPort = self.reactor.listenTCP(endpoint.port, factory, 1024, endpoint.host)
         except CannotListenError as error:

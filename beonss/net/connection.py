@@ -195,6 +195,8 @@ class Connection(Protocol):
             return
         self.reason = self.reason or reason
         self.connected_now = False
+        # TLS is not shut down while a producer is registered.
+        self._transport.unregisterProducer()
         self._transport.loseConnection()
         self._cancel_deadline()
         self._deadline = self.reactor.callLater(PARTING, self._transport.abortConnection)

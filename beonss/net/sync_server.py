@@ -80,12 +80,17 @@ class SyncPort(Factory):
         self.unknown = 0
         self._told: dict[str, float] = {}
 
-    def buildProtocol(self, addr: IAddress | None) -> "ServerConnection | None":
-        """Take a connection, or close it at once when there are too many."""
+    def admits(self, addr: IAddress | None) -> bool:
+        """Say whether another connection from this address is taken."""
         source = plain_address(getattr(addr, "host", ""))
-        if self.by_source[source] >= self.caps.source or self.unknown >= self.caps.unknown:
-            self.turned_away("too-many", source)
-            return None
+        if self.by_source[source] < self.caps.source and self.unknown < self.caps.unknown:
+            return True
+        self.turned_away("too-many", source)
+        return False
+
+    def buildProtocol(self, addr: IAddress | None) -> "ServerConnection":
+        """Take a connection."""
+        source = plain_address(getattr(addr, "host", ""))
         connection = ServerConnection(self, source)
         connection.factory = self
         self.connections.add(connection)

@@ -5,12 +5,13 @@ Certificates are self-signed and only carry a key; names, dates and chains in th
 decided above. No sessions are resumed, so every connection proves its key anew.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IAddress, IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -53,9 +54,30 @@ class _Calling:
         return SSL.Connection(self._context, None)
 
 
-def serving(identity: Identity, factory: Factory, reactor: Any) -> TLSMemoryBIOFactory:
-    """Wrap a factory so that its protocols speak TLS as a master's server side."""
-    return TLSMemoryBIOFactory(_Serving(identity), False, factory, reactor)
+class _Gate(TLSMemoryBIOFactory):
+    """Turns callers away before anything is spent on TLS (the factory inside may not do it by returning None)."""
+
+    admits: Callable[[IAddress | None], bool]
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Take a caller, or close its connection at once."""
+        return super().buildProtocol(addr) if self.admits(addr) else None
+
+
+def serving(
+    identity: Identity, factory: Factory, reactor: Any, admits: Callable[[IAddress | None], bool]
+) -> TLSMemoryBIOFactory:
+    """Wrap a factory so that its protocols speak TLS as a master's server side.
+
+    Args:
+        identity: shown to every caller.
+        factory: makes the protocols inside.
+        reactor: for times.
+        admits: says, by address and before the handshake, whether a caller is taken.
+    """
+    gate = _Gate(_Serving(identity), False, factory, reactor)
+    gate.admits = admits
+    return gate
 
 
 def calling(identity: Identity | None, factory: Factory, reactor: Any) -> TLSMemoryBIOFactory:

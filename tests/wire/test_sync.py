@@ -74,6 +74,7 @@ hellos = st.builds(
     acceptances=several,
     protocol=numbers,
 )
+several_rows = st.lists(registers, max_size=3).map(tuple)
 messages: st.SearchStrategy[Message] = st.one_of(
     hellos,
     st.builds(Refusal, words, words, numbers),
