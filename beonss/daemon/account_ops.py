@@ -76,6 +76,16 @@ class AccountOperations:
         self._machine = machine
         self._clock = clock
 
+    async def terms(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Say which numbers are the cluster's: ``uid_floor`` and ``gid_floor``; and the ``targets`` of this master."""
+        floors = self._floors()
+        return {
+            "uid_floor": floors.uid_floor,
+            "gid_floor": floors.gid_floor,
+            "machine": self._machine,
+            "targets": list(self._deliveries.targets()),
+        }
+
     # --- imports ----------------------------------------------------------------------------------------------------
 
     async def plan(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
@@ -244,10 +254,10 @@ class AccountOperations:
         view = self._accounts.view
         name = text_parameter(parameters, "name")
         kind = parameters.get("kind", "user")
-        make = {"user": intents.delete_user, "group": intents.delete_group, "id": intents.delete_object}.get(kind)
-        if make is None:
+        makers = {"user": intents.delete_user, "group": intents.delete_group, "id": intents.delete_object}
+        if not isinstance(kind, str) or kind not in makers:
             raise MalformedError("kind is none of user, group and id")
-        await self._write(make(view, name))
+        await self._write(makers[kind](view, name))
         return {"message": f"{kind} {name} is deleted; its number is not given away again"}
 
     async def lock(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
@@ -291,6 +301,7 @@ class AccountOperations:
     def table(self) -> Mapping[str, Operation]:
         """Return the operations by name."""
         run = {
+            "terms": self.terms,
             "plan": self.plan,
             "import": self.take,
             "list": self.listing,

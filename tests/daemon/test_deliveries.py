@@ -1,10 +1,9 @@
 """Deliveries: nothing is skipped, one that fails holds up no other, and a restart resumes."""
 
 import json
-from itertools import count
-from types import SimpleNamespace
 
 import pytest
+from support.fake_accounts import THERE, FakeAccounts
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
@@ -12,59 +11,9 @@ from beonss.core import intents
 from beonss.core.accounts import GroupEntry, Password, UserEntry
 from beonss.core.backlog import LOOK_AGAIN
 from beonss.core.delivery import DELIVERED, GroupState, Outcome, TemporaryTargetError, UserState
-from beonss.core.registers import Key, Register, Stamp, covers
+from beonss.core.registers import Key, Register, Stamp
 from beonss.core.view import AccountView
 from beonss.daemon.deliveries import CURSOR_DELAY, LISTED, ORIGIN_FIRST, Deliveries
-
-HERE, THERE = "1" * 32, "2" * 32
-
-
-class FakeAccounts:
-    """Registers in memory, with the parts of Accounts that deliveries use."""
-
-    def __init__(self):
-        self.view = AccountView()
-        self.rows = {}
-        self.vector = {}
-        self.incarnation = HERE
-        self.notes = {}
-        self.puts = 0
-        self._listeners = []
-        self._numbers = count(1)
-
-    def listen(self, listener):
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
-
-    async def page(self, question, more=None):
-        rows = [row for row in self.rows.values() if not covers(question, row.stamp)]
-        start = more or 0
-        following = start + 2
-        last = following >= len(rows)
-        return SimpleNamespace(rows=rows[start:following], more=None if last else following)
-
-    async def get(self, name):
-        return self.notes.get(name)
-
-    async def put(self, name, value):
-        self.puts += 1
-        self.notes[name] = value
-
-    def write(self, changes, origin=HERE):
-        rows = []
-        for change in changes:
-            number = next(self._numbers)
-            rows.append(Register(change.key, change.value, Stamp(number, origin, number), "root@frodo"))
-            self.vector = {**self.vector, origin: number}
-        self.rows.update({row.key: row for row in rows})
-        self.view.apply(rows)
-        for listener in list(self._listeners):
-            listener(rows)
-        return rows
-
-    def user(self, name, uid=None, secret="$6$1", **options):
-        entry = UserEntry(name, uid or 5000 + len(self.rows), 100, "", "/", "/bin/sh")
-        return self.write(intents.create_user(self.view, entry, 1, password=Password(secret), **options))
 
 
 class FakeTarget:
@@ -186,7 +135,7 @@ def test_many_changes_of_one_account_are_one_delivery():
     bench.accounts.user("alice")
     bench.turn()
     for number in range(10):
-        bench.accounts.write(intents.set_password(bench.accounts.view, "alice", Password(f"$6$n{number}")))
+        bench.accounts.put_changes(intents.set_password(bench.accounts.view, "alice", Password(f"$6$n{number}")))
     bench.finish()
     bench.turn()
     bench.finish()
@@ -351,7 +300,7 @@ def test_the_cursor_is_not_written_for_every_change_nor_while_too_much_waits():
 def test_the_others_leave_a_shared_target_to_the_origin_first():
     bench = Bench(FakeTarget(shared=True))
     bench.accounts.user("mine")
-    bench.accounts.write(
+    bench.accounts.put_changes(
         intents.create_user(bench.accounts.view, UserEntry("theirs", 7000, 100, "", "/", ""), 1), origin=THERE
     )
     bench.turn()
@@ -363,11 +312,11 @@ def test_the_others_leave_a_shared_target_to_the_origin_first():
 
 def test_a_deleted_user_goes_and_leaves_its_groups(bench):
     bench.accounts.user("alice")
-    bench.accounts.write(intents.create_group(bench.accounts.view, GroupEntry("hobbits", 6000), 1))
-    bench.accounts.write(intents.add_member(bench.accounts.view, "hobbits", "alice"))
+    bench.accounts.put_changes(intents.create_group(bench.accounts.view, GroupEntry("hobbits", 6000), 1))
+    bench.accounts.put_changes(intents.add_member(bench.accounts.view, "hobbits", "alice"))
     bench.turn()
     assert bench.targets[0].group("hobbits").members == ("alice",)
-    bench.accounts.write(intents.delete_user(bench.accounts.view, "alice"))
+    bench.accounts.put_changes(intents.delete_user(bench.accounts.view, "alice"))
     bench.turn()
     assert bench.targets[0].user("alice").entry is None
     assert bench.targets[0].group("hobbits").members == ()
@@ -379,13 +328,13 @@ def test_who_inherits_a_name_or_number_is_delivered(bench):
     other = AccountView()
     accounts.user("alice", 7000)
     accounts.user("bob", 7001)
-    accounts.write(intents.create_user(other, UserEntry("alice", 7002, 100, "", "/", ""), 50), origin=THERE)
-    accounts.write(intents.create_user(other, UserEntry("rob", 7001, 100, "", "/", ""), 50), origin=THERE)
+    accounts.put_changes(intents.create_user(other, UserEntry("alice", 7002, 100, "", "/", ""), 50), origin=THERE)
+    accounts.put_changes(intents.create_user(other, UserEntry("rob", 7001, 100, "", "/", ""), 50), origin=THERE)
     bench.turn()
     assert target.user("alice").entry.uid == 7000
     assert target.user("rob").entry is None
-    accounts.write(intents.delete_user(accounts.view, "alice"))
-    accounts.write(intents.delete_user(accounts.view, "bob"))
+    accounts.put_changes(intents.delete_user(accounts.view, "alice"))
+    accounts.put_changes(intents.delete_user(accounts.view, "bob"))
     bench.turn()
     assert target.user("alice").entry.uid == 7002
     assert target.user("rob").entry.uid == 7001

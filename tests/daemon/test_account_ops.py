@@ -1,0 +1,257 @@
+"""What root may ask of a master about accounts; no answer holds a hash."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from support.fake_accounts import THERE, FakeAccounts, now
+
+from beonss.core import intents
+from beonss.core.accounts import GroupEntry, Password, UserEntry
+from beonss.core.importing import GroupRecord, UserRecord, to_json
+from beonss.daemon.account_ops import MAX_CHUNK, AccountOperations, account_operations
+from beonss.daemon.deliveries import Standing
+from beonss.errors import MalformedError, Refused
+
+
+async def nothing():
+    """Wait for nothing."""
+
+
+class FakeDeliveries:
+    def __init__(self):
+        self.reasserted = []
+
+    def targets(self):
+        return ("local",)
+
+    def standing(self, target, object_id):
+        return Standing("conflict", f"{target} holds something else")
+
+    def conflicts(self):
+        return ["local: something"]
+
+    def reassert(self, target, names, *, shrink=False):
+        self.reasserted.append((target, names, shrink))
+        return 3
+
+
+class Bench:
+    def __init__(self):
+        self.accounts = FakeAccounts()
+        self.deliveries = FakeDeliveries()
+        floors = SimpleNamespace(uid_floor=1000, gid_floor=1000)
+        self.operations = AccountOperations(self.accounts, self.deliveries, lambda: floors, "frodo", lambda: 5)
+        self.events = []
+        self.answers = []
+
+    def ask(self, operation, /, **parameters):
+        def report(event, **data):
+            self.events.append((event, data))
+
+        peer = SimpleNamespace(uid=0, drained=nothing)
+        answer = now(self.operations.table()[f"accounts.{operation}"].run(parameters, peer, report))
+        self.answers.append(json.dumps([answer, self.events]))
+        return answer
+
+
+@pytest.fixture
+def bench():
+    made = Bench()
+    yield made
+    assert "$6$" not in "".join(made.answers)
+
+
+def user(name="frodo", uid=1001, secret="$6$s$1"):
+    entry = UserEntry(name, uid, 100, "", f"/home/{name}", "/bin/sh")
+    return to_json(UserRecord(entry, Password(secret, 19000), False))
+
+
+def group(name="hobbits", gid=1100, *members):
+    return to_json(GroupRecord(GroupEntry(name, gid), members))
+
+
+def test_an_import_writes_and_says_what(bench):
+    answer = bench.ask("import", users=[user(), user("sam", 1002)], groups=[group("hobbits", 1100, "frodo", "merry")])
+    assert answer["counts"] == {"user:create": 2, "group:create": 1}
+    assert answer["unknown_members"] == [["hobbits", "merry"]]
+    assert answer["written"] == 9
+    assert bench.accounts.view.group("hobbits").members == ("frodo",)
+    assert {row.author for row in bench.accounts.rows.values()} == {"root@frodo"}
+    again = bench.ask("import", users=[user()], groups=[group("hobbits", 1100, "frodo")])
+    assert (again["written"], again["items"], again["counts"]) == (0, [], {"user:unchanged": 1, "group:unchanged": 1})
+
+
+def test_a_plan_writes_nothing(bench):
+    answer = bench.ask("plan", users=[user()], groups=[group("hobbits", 1100, "sam")], coming=["sam"])
+    assert [item["action"] for item in answer["items"]] == ["create", "create"]
+    assert answer["unknown_members"] == []
+    assert bench.accounts.rows == {}
+
+
+def test_the_clusters_floor_holds_for_every_client(bench):
+    answer = bench.ask("import", users=[user("low", 999)], groups=[group("low", 5)])
+    assert [item["action"] for item in answer["items"]] == ["skip", "skip"]
+    assert bench.accounts.rows == {}
+
+
+def test_an_import_looks_again_when_somebody_was_faster(bench):
+    bench.ask("import", users=[user()])
+    real = bench.accounts.write
+    raced = []
+
+    async def race(changes, author):
+        if not raced:
+            raced.append(True)
+            entry = bench.accounts.view.user("frodo").entry
+            faster = intents.modify_user(
+                bench.accounts.view, "frodo", UserEntry("frodo", 1001, 100, "", "/", entry.shell)
+            )
+            bench.accounts.put_changes(faster, origin=THERE)
+        return await real(changes, author)
+
+    bench.accounts.write = race
+    bench.ask("import", users=[{**user(), "shell": "/bin/zsh"}])
+    assert bench.accounts.view.user("frodo").entry.shell == "/bin/zsh"
+
+    async def always(changes, author):
+        raise Refused("changed-meanwhile", "again")
+
+    bench.accounts.write = always
+    with pytest.raises(Refused):
+        bench.ask("import", users=[{**user(), "shell": "/bin/csh"}])
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"users": 3},
+        {"users": [{"name": 3}]},
+        {"users": [], "overwrite": "yes"},
+        {"groups": [{"name": "g", "gid": 5000, "members": "x"}]},
+        {"users": [user()] * (MAX_CHUNK + 1)},
+    ],
+)
+def test_a_chunk_that_is_none_is_refused(bench, parameters):
+    with pytest.raises(MalformedError):
+        bench.ask("import", **parameters)
+    with pytest.raises(MalformedError):
+        bench.ask("plan", coming=[3])
+
+
+def test_lists_come_in_parts_by_number(bench):
+    bench.ask("import", users=[user(f"u{number}", 3000 - number) for number in range(1200)])
+    assert bench.ask("list") == {"count": 1200}
+    rows = [row for _, data in bench.events for row in data["rows"]]
+    assert len(bench.events) == 3
+    assert [row["uid"] for row in rows] == sorted(row["uid"] for row in rows)
+    assert rows[0]["state"] == "active"
+    bench.events.clear()
+    bench.ask("import", groups=[group("hobbits", 1100, "u1")])
+    bench.ask("list", kind="group")
+    assert bench.events == [("accounts", {"rows": [{"name": "hobbits", "gid": 1100, "members": ["u1"]}]})]
+
+
+def test_showing_says_everything_but_the_hash(bench):
+    bench.ask("import", users=[user()], groups=[group("frodo", 1100, "frodo")])
+    shown = bench.ask("show", name="frodo")
+    assert shown["user"]["uid"] == 1001
+    assert shown["user"]["groups"] == ["frodo"]
+    assert shown["user"]["targets"] == {"local": {"verdict": "conflict", "text": "local holds something else"}}
+    assert {one["field"] for one in shown["user"]["history"]} == {"entry", "password", "present"}
+    assert shown["group"]["members"] == ["frodo"]
+    with pytest.raises(Refused, match="no user and no group"):
+        bench.ask("show", name="nobody")
+
+
+def test_conflicts_are_told(bench):
+    bench.ask("import", users=[user()])
+    loser = intents.create_user(type(bench.accounts.view)(), UserEntry("frodo", 2000, 100, "", "/", ""), 99)
+    bench.accounts.put_changes(loser, origin=THERE)
+    found = bench.ask("conflicts")
+    assert len(found["accounts"]) == 1
+    assert found["targets"] == ["local: something"]
+    identifier = found["accounts"][0]["losers"][0]
+    bench.ask("delete", name=identifier, kind="id")
+    assert bench.ask("conflicts")["accounts"] == []
+
+
+def test_making_changing_locking_and_deleting(bench):
+    assert bench.ask("add", name="frodo")["uid"] == 1000
+    assert bench.ask("add", name="sam", uid=1500, shell="/bin/csh")["uid"] == 1500
+    assert bench.ask("add", name="hobbits", kind="group")["gid"] == 1000
+    bench.ask("member", group="hobbits", user="sam", member=True)
+    assert bench.accounts.view.group("hobbits").members == ("sam",)
+    bench.ask("member", group="hobbits", user="sam", member=False)
+    assert bench.accounts.view.group("hobbits").members == ()
+    assert bench.ask("modify", name="sam", gecos="Sam")["message"] == "user sam is changed"
+    assert bench.ask("modify", name="sam", gecos="Sam")["message"] == "user sam is so already"
+    assert bench.accounts.view.user("sam").entry == UserEntry("sam", 1500, 100, "Sam", "/home/sam", "/bin/csh")
+    bench.ask("lock", name="sam", locked=True)
+    assert bench.accounts.view.user("sam").locked
+    assert "already" in bench.ask("lock", name="sam", locked=True)["message"]
+    bench.ask("lock", name="sam", locked=False)
+    assert not bench.accounts.view.user("sam").locked
+    bench.ask("delete", name="sam")
+    bench.ask("delete", name="hobbits", kind="group")
+    assert bench.accounts.view.user("sam") is None
+    assert bench.ask("add", name="merry", uid=None)["uid"] == 1001
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "code"),
+    [
+        ("add", {"name": "low", "uid": 5}, "below-floor"),
+        ("add", {"name": "low", "kind": "group", "gid": 5}, "below-floor"),
+        ("add", {"name": "rooted", "gid": 0}, "bad-entry"),
+        ("add", {"name": "frodo"}, "exists"),
+        ("add", {"name": "a:b"}, "bad-entry"),
+        ("modify", {"name": "nobody", "shell": "/bin/sh"}, "unknown-user"),
+        ("modify", {"name": "frodo", "gid": 0}, "bad-entry"),
+        ("delete", {"name": "nobody"}, "unknown-user"),
+        ("delete", {"name": "nobody", "kind": "group"}, "unknown-group"),
+        ("lock", {"name": "nobody", "locked": True}, "unknown-user"),
+        ("member", {"group": "nobody", "user": "frodo", "member": True}, "unknown-group"),
+        ("reassert", {"target": "nowhere"}, "unknown-target"),
+    ],
+)
+def test_what_cannot_be_is_refused(bench, operation, parameters, code):
+    bench.ask("import", users=[user()])
+    before = dict(bench.accounts.rows)
+    with pytest.raises(Refused) as caught:
+        bench.ask(operation, **parameters)
+    assert caught.value.code == code
+    assert bench.accounts.rows == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("add", {"name": "x", "uid": "5"}),
+        ("add", {"name": "x", "uid": 2**32}),
+        ("add", {"name": "x", "gecos": 5}),
+        ("add", {"name": "x", "gecos": "x" * 2000}),
+        ("add", {}),
+        ("delete", {"name": "x", "kind": "host"}),
+        ("delete", {"name": "x", "kind": ["user"]}),
+        ("lock", {"name": "x", "locked": 1}),
+        ("reassert", {"target": "local", "names": "x"}),
+    ],
+)
+def test_what_makes_no_sense_is_malformed(bench, operation, parameters):
+    with pytest.raises(MalformedError):
+        bench.ask(operation, **parameters)
+
+
+def test_reasserting_is_passed_on(bench):
+    assert bench.ask("reassert", target="local", names=["frodo"])["count"] == 3
+    bench.ask("reassert", target="local", shrink=True)
+    assert bench.deliveries.reasserted == [("local", ["frodo"], False), ("local", None, True)]
+
+
+def test_all_of_it_is_for_root(bench):
+    floors = SimpleNamespace(uid_floor=1000, gid_floor=1000)
+    table = account_operations(bench.accounts, bench.deliveries, lambda: floors, "frodo")
+    assert all(operation.needs_root for operation in table.values())
+    assert all(name.startswith("accounts.") for name in table)
+    assert bench.ask("terms") == {"uid_floor": 1000, "gid_floor": 1000, "machine": "frodo", "targets": ["local"]}
