@@ -21,8 +21,8 @@ from beonss.wire.control import End
 
 #: Accounts in one request: one commit each, short enough for a password change to slip in between.
 CHUNK = 500
-#: Members and bytes of text that count as one account more: a chunk has to fit into one line of the protocol.
-_HEAVY = 4096
+#: Characters that count as one account more: a chunk has to fit into one line of the protocol.
+_HEAVY = 2048
 #: Items told one by one; of more, only those that were left out.
 _TOLD = 40
 
@@ -151,7 +151,7 @@ def chunks(records: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     chunk: list[dict[str, Any]] = []
     weight = 0
     for record in records:
-        heavy = 1 + sum(len(value) for value in record.values() if isinstance(value, str | list)) // _HEAVY
+        heavy = 1 + len(json.dumps(record)) // _HEAVY
         if chunk and weight + heavy > CHUNK:
             yield chunk
             chunk, weight = [], 0
