@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -27,6 +27,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.unix import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -44,6 +45,8 @@ PIECE: Final = 16 * 1024
 BACKLOG: Final = 4096
 #: Longest path that struct sockaddr_un holds with its final NUL (unix(7)).
 MAXIMUM_PATH: Final = 107
+#: Connections accepted in one turn of the reactor.
+_ACCEPTS: Final = 50
 #: Seconds between two lines in the log about dropped connections: any local user can cause them.
 _SILENCE: Final = 60.0
 
@@ -257,6 +260,11 @@ class NslcdFactory(Factory):
         """How many connections are open."""
         return len(self._open)
 
+    @property
+    def acceptable(self) -> int:
+        """How many connections may be accepted before others get their turn."""
+        return max(1, min(_ACCEPTS, self.places - len(self._open)))
+
     def buildProtocol(self, addr: IAddress | None) -> NslcdConnection:  # noqa: ARG002 - Twisted's signature
         """Return the protocol of a new connection."""
         connection = NslcdConnection(self)
@@ -340,6 +348,22 @@ class NslcdFactory(Factory):
         return max(waited, key=lambda connection: (connection.peer.uid != 0, users[connection.peer.uid]))
 
 
+class _Door(Port):
+    """A listening socket that accepts no more at a time than there are places.
+
+    Twisted's own takes a hundred and more in one go; without a descriptor for them, it would have to close some.
+    """
+
+    def __init__(self, path: Path, factory: "NslcdFactory", reactor: IReactorUNIX) -> None:
+        super().__init__(bytes(path), factory, BACKLOG, 0o666, reactor)
+        self._places = factory
+
+    def doRead(self) -> None:
+        """Accept who waits."""
+        self.numberAccepts = self._places.acceptable
+        super().doRead()
+
+
 def _places() -> int:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 4096 if soft == resource.RLIM_INFINITY else max(16, min(4096, soft // 2))
@@ -362,9 +386,9 @@ def listen_nslcd(reactor: IReactorUNIX, path: Path, factory: NslcdFactory) -> IL
         raise ConfigurationError(f"{path.parent}: cannot be made for the nslcd socket: {error.strerror}") from None
     clear_stale_socket(path)
     try:
-        port = reactor.listenUNIX(str(path), factory, backlog=BACKLOG, mode=0o666)
+        port = _Door(path, factory, reactor)
+        port.startListening()
     except (CannotListenError, OSError) as error:
         raise ConfigurationError(f"{path}: cannot listen here: {error}") from None
-    # What listenUNIX returns is a descriptor of the reactor; IListeningPort just does not say so.
-    factory.listens_on(cast("_Port", port))
+    factory.listens_on(port)
     return port

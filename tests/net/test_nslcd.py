@@ -1,5 +1,6 @@
 """The nslcd socket: one answer per connection, patience with limits, long answers in pieces, places shared."""
 
+import contextlib
 import errno
 import socket
 import stat
@@ -14,6 +15,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.internet.threads import deferToThread
+from twisted.internet.unix import Port
 
 from beonss.core.lookup import Lookups, Rules
 from beonss.core.view import AccountView
@@ -74,7 +76,7 @@ class Pam:
         return await waiting
 
 
-class Port:
+class Gate:
     """A port that says whether it accepts."""
 
     accepting = True
@@ -94,7 +96,7 @@ class Stage:
         self.pam = Pam()
         view = AccountView((rows or fellowship()).rows)
         self.lookups = Lookups(FakeNames(), view, known=lambda: known, rules=Rules(shadow=True))
-        self.port = Port()
+        self.port = Gate()
         self.factory = NslcdFactory(
             self.clock, Answers(self.lookups), self.pam, Limits(**limits), lambda transport: transport.peer
         )
@@ -192,7 +194,7 @@ class TestLongAnswers:
     @pytest.fixture
     def crowd(self):
         rows = fellowship()
-        for number in range(2000):
+        for number in range(1200):
             rows.user(f"user{number:05}", 10000 + number)
         return Stage(rows=rows)
 
@@ -218,7 +220,7 @@ class TestLongAnswers:
                 break
             client.producer.resumeProducing()
         assert client.value().endswith(END)
-        assert client.value().count(b"/home/user") == 2000
+        assert client.value().count(b"/home/user") == 1200
         assert not crowd.clock.getDelayedCalls()
 
     def test_each_piece_read_gives_new_patience(self, client, crowd):
@@ -417,6 +419,37 @@ async def test_everybody_may_ask_a_real_socket(path, listening):
     assert hosts.endswith(END)
 
 
+@pytest.fixture
+def small(path):
+    """A socket with room for 8."""
+    from twisted.internet import reactor  # noqa: PLC0415 - pytest-twisted installs it
+
+    factory = NslcdFactory(reactor, factory_of(reactor).answers, limits=Limits(connections=8, grace=0.1))
+    port = listen_nslcd(reactor, path, factory)
+    yield factory
+    pytest_twisted.blockon(port.stopListening())
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_more_are_accepted_than_there_are_places(path, small):
+    most = 0
+    enter = small.enter
+
+    def watched(connection):
+        nonlocal most
+        enter(connection)
+        most = max(most, small.connections)
+
+    small.enter = watched
+    with contextlib.ExitStack() as idle:
+        for _ in range(100):
+            idle.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        answers = [deferToThread(converse, path, PASSWD_ALICE) for _ in range(5)]
+        for answer in answers:
+            assert (await answer).endswith(END)
+    assert most <= 9
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_socket_that_is_answered_is_left_alone(path, listening):
     with pytest.raises(ConfigurationError, match="another daemon listens"):
@@ -458,13 +491,13 @@ def test_what_is_no_socket_is_left_alone(path):
     assert path.read_text() == "precious"
 
 
-def test_a_port_that_cannot_be_had_is_said(path):
-    class Full(MemoryReactorClock):
-        def listenUNIX(self, address, factory, backlog=50, mode=0o666, wantPID=0):
-            raise CannotListenError(None, address, OSError(errno.EACCES, "Permission denied"))
+def test_a_port_that_cannot_be_had_is_said(path, monkeypatch):
+    def refuse(port):
+        raise CannotListenError(None, port._bindPath, OSError(errno.EACCES, "Permission denied"))
 
+    monkeypatch.setattr(Port, "startListening", refuse)
     with pytest.raises(ConfigurationError, match="Permission denied"):
-        listen_nslcd(Full(), path, factory_of(Clock()))
+        listen_nslcd(MemoryReactorClock(), path, factory_of(Clock()))
 
 
 @pytest.mark.parametrize(("where", "text"), [("missing/two/socket", "missing/two"), ("x" * 120, "too long")])
