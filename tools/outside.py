@@ -14,6 +14,8 @@ from pathlib import Path
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "AAAA": 28}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
+#: _pam_types.h of Linux-PAM; the nslcd protocol uses its numbers.
+PAM_AUTHINFO_UNAVAIL = 9
 RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
@@ -168,4 +170,9 @@ class Nslcd:
         """
         parameters = b"".join(self._string(text) for text in (user, "login", "", "", "tty1", password))
         with contextlib.closing(self._exchange(0x000D0001, parameters)) as sock:
-            return self._read_number(sock) == 1 and self._read_number(sock) == 0
+            if self._read_number(sock) == 2:
+                return False
+            code = self._read_number(sock)
+            if code == PAM_AUTHINFO_UNAVAIL:
+                raise ConnectionError("the daemon cannot verify passwords now (PAM_AUTHINFO_UNAVAIL)")
+            return code == 0

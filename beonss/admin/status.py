@@ -1,6 +1,7 @@
 """``beonss status``: members, buffered changes, targets and the age of memory."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,9 @@ def command(control: str | None, as_json: bool, strict: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2, sort_keys=True))
     else:
-        show(document, Console(highlight=False), time.time())
+        # Piped into a file or pager, a line is never folded.
+        width = None if sys.stdout.isatty() else 250
+        show(document, Console(highlight=False, width=width), time.time())
     if strict and document.get("alarms"):
         raise SystemExit(1)
 
