@@ -9,6 +9,7 @@ surrogate escapes.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
@@ -170,7 +171,7 @@ def decode(kind: type[V], data: bytes) -> V:
         MalformedError: the bytes are no such value. The text never holds the value itself.
     """
     try:
-        raw = json.loads(data)
+        raw = json.loads(str(data, "utf-8"))
     except (ValueError, RecursionError):
         raise MalformedError(f"a register's value is not the JSON of a {kind.__name__}") from None
     if not isinstance(raw, Mapping):
@@ -179,31 +180,43 @@ def decode(kind: type[V], data: bytes) -> V:
 
 
 def _build(kind: type[V], raw: Mapping[str, Any]) -> V:
-    arguments: dict[str, Any] = {}
-    for name, wanted in kind.__annotations__.items():
-        optional = kind is Aging or (kind is Password and name == "changed")
-        value = raw.get(name)
+    arguments: list[Any] = []
+    for name, wanted, optional in _SHAPES[kind]:
+        value: Any = raw.get(name)
         if value is None and optional:
-            arguments[name] = None
+            arguments.append(None)
             continue
-        if wanted is bool:
-            good = isinstance(value, bool)
-        elif wanted is str:
-            good = isinstance(value, str)
-        elif wanted is Kind:
-            good = isinstance(value, str) and value in {"user", "group"}
-        else:
-            good = isinstance(value, int) and not isinstance(value, bool) and -MAX_NUMBER < value < MAX_NUMBER
+        # The exact type: JSON brings no subclass, and bool would pass for int.
+        good = type(value) is wanted
+        if wanted is int:
+            good = good and -MAX_NUMBER < value < MAX_NUMBER
+        elif name == "kind":
+            good = good and value in {"user", "group"}
         if not good:
             raise MalformedError(f"field {name!r} of a {kind.__name__} register is missing or has a wrong type")
-        arguments[name] = value
-    return kind(**arguments)
+        arguments.append(value)
+    return kind(*arguments)
+
+
+def _shape(kind: type[Value]) -> tuple[tuple[str, type, bool], ...]:
+    """Return (name, type, whether null is allowed) for each field of a value."""
+    plain = {bool: bool, str: str, Kind: str, int: int, int | None: int}
+    return tuple((name, plain[hint], hint == int | None) for name, hint in kind.__annotations__.items())
+
+
+_SHAPES: dict[type[Value], tuple[tuple[str, type, bool], ...]] = {
+    kind: _shape(kind) for kind in (Presence, UserEntry, GroupEntry, Password, Aging, Lock, Member, Gone)
+}
 
 
 #: Ids that no account has: root's, which belongs to each machine, and the two that mean "none".
 FORBIDDEN_IDS = frozenset({0, 0xFFFF, 0xFFFFFFFF})
 MAX_ID = 0xFFFFFFFF
 MAX_NAME = 255
+
+_BREAKS_NAME = re.compile(r'[:/,"\\\s]')
+_BREAKS_FIELD = re.compile(r"[:\n\r\0]")
+_BREAKS_HASH = re.compile(r"[^!-9;-~]")
 
 
 def name_problems(name: str) -> list[str]:
@@ -214,7 +227,7 @@ def name_problems(name: str) -> list[str]:
     problems = []
     if not name or len(name) > MAX_NAME:
         problems.append(f"a name has 1 to {MAX_NAME} characters")
-    if any(letter in ':/,"\\' or letter.isspace() or not letter.isprintable() for letter in name):
+    if _BREAKS_NAME.search(name) or not name.isprintable():
         problems.append("a name holds a character that would break passwd(5)")
     if name[:1] in {"-", "+"} or name in {".", ".."}:
         problems.append("a name does not begin with '-' or '+' and is not '.' or '..'")
@@ -239,13 +252,13 @@ def entry_problems(entry: UserEntry | GroupEntry) -> list[str]:
     if not 0 <= entry.gid < MAX_ID:
         problems.append(f"{entry.gid} is no group id")
     for title, text in (("gecos", entry.gecos), ("home", entry.home), ("shell", entry.shell)):
-        if any(letter in ":\n\r\0" for letter in text):
+        if _BREAKS_FIELD.search(text):
             problems.append(f"the {title} holds a character that would break passwd(5)")
     return problems
 
 
 def password_problems(password: Password) -> list[str]:
     """Say why a password's hash must not be served or written to shadow(5); an empty list if it may."""
-    if any(not "!" <= letter <= "~" or letter == ":" for letter in password.hash):
+    if _BREAKS_HASH.search(password.hash):
         return ["the hash holds a character that would break shadow(5)"]
     return []

@@ -23,6 +23,7 @@ def judge(
     incarnation: str | None,
     sequence: int,
     *,
+    returned: int = 0,
     recorded_machine: str | None,
     machine: str,
     answers: Mapping[str, Context | None],
@@ -31,11 +32,11 @@ def judge(
 
     Args:
         incarnation: the one on disk, None if there is none.
-        sequence: the highest sequence number of it known here.
+        sequence: the highest sequence number of it known here at the start.
+        returned: the highest that came from others since; rows come before the vector that covers them.
         recorded_machine: the machine id that was stored with it.
         machine: this machine's id now (machine-id(5)).
-        answers: for every other current member the vector it told (with its
-            :meth:`~beonss.store.database.Database.known` number for this incarnation), None where it did not answer.
+        answers: for every other current member the vector it told, None where it did not answer.
     """
     if incarnation is None:
         return Verdict(False, "this is its first start")
@@ -46,6 +47,8 @@ def judge(
         return Verdict(
             False, f"{', '.join(ahead)} know writes of it that are not here: this state was restored or cloned"
         )
+    if returned > sequence:
+        return Verdict(False, "writes of it came back that were not here: this state was restored or cloned")
     silent = sorted(name for name, vector in answers.items() if vector is None)
     if silent:
         return Verdict(False, f"{', '.join(silent)} did not answer and might know later writes of it")

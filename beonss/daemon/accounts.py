@@ -117,12 +117,16 @@ class Accounts:
             answers: for every other current member the vector it told, None where it did not answer
                 (:meth:`beonss.core.reconcile.Boot.answers`).
         """
+        mine = self.incarnation
+        returned = await self._run(lambda db: db.known(mine))
         if self.settled:
+            # Before, or by a write while the disk was read.
             return Verdict(True, "it was decided before")
         verdict = judge(
             self._incarnation,
             # Not the vector of now: what was pulled meanwhile came from those who are being asked.
             self._sequence_at_start,
+            returned=returned,
             recorded_machine=self._recorded_machine,
             machine=self._machine,
             answers=answers,
@@ -284,10 +288,6 @@ class Accounts:
             return database.vector(), b"" if database.unfinished() else database.digest(public_only=public_only)
 
         return await self._run(work)
-
-    async def known(self, incarnation: str) -> int:
-        """Return the highest sequence number of an incarnation known here: what its master asks at its start."""
-        return await self._run(lambda db: db.known(incarnation))
 
     async def acknowledged(self) -> dict[str, Acknowledged]:
         """Return what each peer last acknowledged, as kept on disk."""

@@ -25,6 +25,7 @@ def test_it_is_kept_when_everybody_vouches_for_it() -> None:
         ({"recorded_machine": None}, "machine"),
         ({"answers": {"gamgee": {A: 6}, "frodo": {}}}, "gamgee"),
         ({"answers": {"gamgee": {A: 5}, "frodo": None}}, "frodo"),
+        ({"returned": 6}, "came back"),
         ({"answers": {}}, "no other master"),
     ],
 )

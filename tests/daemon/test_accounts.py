@@ -229,6 +229,17 @@ def test_a_restored_master_is_told_by_what_others_know_not_by_what_it_pulled_fro
     assert restored.incarnation != accounts.incarnation
 
 
+def test_rows_that_come_back_without_their_vector_tell_a_restored_master_too() -> None:
+    """The peer got them with half an answer, so its vector does not say that it knows them."""
+    machine = Machine()
+    accounts = machine.start()
+    create(accounts)
+    restored = machine.start()
+    lost = row(ALICE, "lock", b'{"locked":true}', time=5000, origin=accounts.incarnation, sequence=9)
+    now(restored.merge([lost], {accounts.incarnation: 2}))
+    assert not now(restored.settle({"gamgee": {accounts.incarnation: 2}})).keep
+
+
 def test_a_cloned_disk_on_another_machine_begins_a_new_incarnation() -> None:
     machine = Machine("machine-a")
     accounts = machine.start()
@@ -280,7 +291,6 @@ def test_notes_and_acknowledgements_are_kept() -> None:
     again = machine.start()
     assert now(again.get("cursor")) == b"1"
     assert now(again.acknowledged()) == {"gamgee": Acknowledged(B, {A: 2})}
-    assert now(again.known(B)) == 0
     assert now(again.run(lambda database: database.meta("nothing"))) is None
 
 

@@ -17,7 +17,7 @@ from beonss.core import intents
 from beonss.core.accounts import GONE, GroupEntry, Password, UserEntry
 from beonss.core.incarnation import duplicates
 from beonss.core.reconcile import Boot
-from beonss.core.registers import Context, Key, Register, joined
+from beonss.core.registers import Context, Key, Register
 from beonss.core.replication import Acknowledged, Acknowledgements, Page, Pull, drifted
 from beonss.core.view import AccountView
 from beonss.daemon.accounts import Accounts
@@ -275,34 +275,27 @@ class Simulation:
         if old is not None:
             old.cancel()
         if not wait:
-            self._answer(server, asker, nonce, question, incarnation, None)
+            self._answer(server, asker, nonce, question, None)
             return
         waiting = server.accounts.changed_since(question)
         server.waits[asker.name] = waiting
         life = server.life
         self.at(HEARTBEAT, lambda: server.life == life and not waiting.called and waiting.callback(None))
         waiting.addCallbacks(
-            lambda _: self._answer(server, asker, nonce, question, incarnation, None),
+            lambda _: self._answer(server, asker, nonce, question, None),
             lambda failure: failure.trap(CancelledError) and None,
         )
 
-    def _answer(
-        self, server: Master, asker: Master, nonce: int, question: Context, incarnation: str, more: object
-    ) -> None:
+    def _answer(self, server: Master, asker: Master, nonce: int, question: Context, more: object) -> None:
         page = now(server.accounts.page(question, more, limit=self.random.randint(1, 6)))
-        known = {incarnation: now(server.accounts.known(incarnation))} if incarnation else {}
         state = now(server.accounts.digest())
         life, teller = server.life, server.accounts.incarnation
-        self.send(server, asker, lambda: self._on_page(asker, server.name, nonce, page, known, state, teller))
+        self.send(server, asker, lambda: self._on_page(asker, server.name, nonce, page, state, teller))
         if page.more is not None:
             # The next page is read later: the registers change under the answer.
             self.at(
                 self.random.uniform(0, 0.05),
-                lambda: (
-                    server.up
-                    and server.life == life
-                    and self._answer(server, asker, nonce, question, incarnation, page.more)
-                ),
+                lambda: server.up and server.life == life and self._answer(server, asker, nonce, question, page.more),
             )
 
     def _on_page(
@@ -311,7 +304,6 @@ class Simulation:
         peer: str,
         nonce: int,
         page: Page,
-        known: Context,
         state: tuple[Context, bytes],
         teller: str,
     ) -> None:
@@ -334,7 +326,7 @@ class Simulation:
             before[won.key] = won
         if pull.done:
             assert page.vector is not None
-            master.boot.answered(peer, joined(page.vector, known), self.time)
+            master.boot.answered(peer, page.vector, self.time)
             self._settle(master)
             mine = now(master.accounts.digest())
             everything = drifted(mine[0], mine[1], *state)
