@@ -97,12 +97,17 @@ def sign_and_publish(
     document = base64.b64encode(roster.document).decode()
     try:
         with ControlClient(control, timeout=30) as client:
-            client.ask("publish-members", {"members": document})
+            end = client.ask("publish-members", {"members": document})
     except Unavailable as error:
         raise Unavailable(
             f"{state} is in use, so its master is running, but it does not answer ({error}); nothing was changed. "
             f"Name its control socket with --control, or stop it and repeat"
         ) from None
+    if not end.data.get("changed") or end.data.get("number") != roster.list.number:
+        raise ConfigurationError(
+            f"the running master did not take member list {roster.list.number} (it has {end.data.get('number')}): "
+            f"somebody signed another at the same time; look at 'beonss members' and repeat"
+        )
     return roster, "in force; the running master hands it to the others"
 
 

@@ -1,16 +1,12 @@
 """The member list as a running daemon holds it: kept durably, merged with what others hold, changes told."""
 
-import base64
-import binascii
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from twisted.logger import Logger
 
 from beonss.core.members import Acceptance, Alarm, Roster, admit
-from beonss.errors import MalformedError, Refused
-from beonss.net.control import Operation, Peer, Report
-from beonss.wire.documents import MAXIMUM_DOCUMENT, is_signed, with_documents
+from beonss.errors import Refused
+from beonss.wire.documents import is_signed, with_documents
 
 
 class Membership:
@@ -88,31 +84,3 @@ class Membership:
         if self.alarms.get(alarm.word) != alarm.text:
             self.log.warn("members: {word}: {text}", word=alarm.word, text=alarm.text)
         self.alarms[alarm.word] = alarm.text
-
-
-def control_operations(membership: Membership) -> dict[str, Operation]:
-    """Return what local administrators may ask about members: ``publish-members``.
-
-    ``publish-members`` takes ``{"members": base64 of a signed list}`` and answers with the ``number`` in force.
-    """
-
-    async def publish(params: Mapping[str, Any], _peer: Peer, _report: Report) -> Mapping[str, Any]:
-        text = params.get("members")
-        if not isinstance(text, str) or len(text) > 2 * MAXIMUM_DOCUMENT:
-            raise MalformedError("publish-members needs 'members', a signed member list in base64")
-        try:
-            document = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise MalformedError("publish-members needs 'members', a signed member list in base64") from None
-        try:
-            membership.offer(document, ())
-        except MalformedError as error:
-            raise Refused("wrong-cluster", f"this master does not believe that list: {error}") from None
-        if membership.roster.document != document:
-            raise Refused(
-                "overtaken",
-                f"member list {membership.roster.list.number} was already in force here; look at it and repeat",
-            )
-        return {"number": membership.roster.list.number}
-
-    return {"publish-members": Operation(publish, needs_root=True)}

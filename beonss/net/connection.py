@@ -31,22 +31,28 @@ class Timing:
     Attributes:
         connect: for a TCP connection to be made.
         handshake: from the TCP connection until the other side is known.
-        heartbeat: between two signs of life.
-        dead: silence after which the other side is given up.
+        heartbeat: between two signs of life of masters.
+        dead: silence after which another master is given up.
+        node_heartbeat: between two signs of life of a node and its master; there are thousands of nodes.
+        node_dead: silence after which either gives the other up. A node that waits for an answer notices in ``dead``.
         stalled: for the other side to read what we wrote.
         backoff: first and longest wait before connecting again; jittered.
         steady: a connection that stood so long was good: the next wait is the first again.
         relay: how long to hold back what the asker will most likely get from its author.
+        compare: between two looks for silent drift; jittered.
     """
 
     connect: float = 5.0
     handshake: float = 10.0
     heartbeat: float = 2.0
     dead: float = 6.0
+    node_heartbeat: float = 10.0
+    node_dead: float = 30.0
     stalled: float = 60.0
     backoff: tuple[float, float] = (0.2, 15.0)
     steady: float = 5.0
     relay: float = 0.2
+    compare: float = 300.0
 
 
 @implementer(IPushProducer)
@@ -102,10 +108,12 @@ class Connection(Protocol):
         self._reading = True
         self._known = False
         self._since = 0.0
+        self._dead = timing.dead
         self._heard = reactor.seconds()
         self._outflow = _Outflow()
         self._outflow.now = reactor.seconds
         self._deadline: Any = None
+        self._expecting: Any = None
         self._beat = LoopingCall(self._beaten)
         self._beat.clock = reactor
         self._jobs: set[Deferred[Any]] = set()
@@ -135,8 +143,12 @@ class Connection(Protocol):
 
     # -- what subclasses use
 
-    def establish(self) -> None:
-        """The other side is known: longer frames are allowed, heartbeats begin, silence is watched."""
+    def establish(self, *, node: bool = False) -> None:
+        """The other side is known: longer frames are allowed, heartbeats begin, silence is watched.
+
+        Args:
+            node: one of the two is a node: it goes at a slower pace.
+        """
         if self._known or not self.connected_now:
             return
         self._known = True
@@ -144,7 +156,9 @@ class Connection(Protocol):
         self._reader.limit = MAXIMUM_FRAME
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
-        self._beat.start(self.timing.heartbeat)
+        timing = self.timing
+        every, self._dead = (timing.node_heartbeat, timing.node_dead) if node else (timing.heartbeat, timing.dead)
+        self._beat.start(every)
 
     @property
     def established(self) -> bool:
@@ -175,6 +189,18 @@ class Connection(Protocol):
         """Write a message that was encoded before."""
         if self.connected_now:
             self._transport.write(frame)
+
+    def expect(self) -> None:
+        """Give the other side up if it says nothing at all within ``dead`` from now."""
+        asked = self.reactor.seconds()
+
+        def silent() -> None:
+            self._expecting = None
+            if self.connected_now and self._reading and self._heard < asked:
+                self.abort(f"silent for {self.timing.dead:g} s after a request")
+
+        if self._expecting is None:
+            self._expecting = self.reactor.callLater(self.timing.dead, silent)
 
     def writable(self) -> Deferred[None]:
         """Return a Deferred that fires when the other side has read most of what we wrote, or is gone."""
@@ -290,8 +316,8 @@ class Connection(Protocol):
         stalled = self._outflow.paused_at
         if stalled is not None and now - stalled > self.timing.stalled:
             self.abort(f"it has not read for {self.timing.stalled:g} s")
-        elif self._reading and now - self._heard > self.timing.dead:
-            self.abort(f"silent for {self.timing.dead:g} s")
+        elif self._reading and now - self._heard > self._dead:
+            self.abort(f"silent for {self._dead:g} s")
         elif stalled is None:
             self.send(self.heartbeat())
 
@@ -305,6 +331,9 @@ class Connection(Protocol):
         self._cancel_deadline()
         if self._beat.running:
             self._beat.stop()
+        if self._expecting is not None:
+            self._expecting.cancel()
+            self._expecting = None
         self._inbox.clear()
         self._outflow.resumeProducing()
         for job in list(self._jobs):

@@ -122,7 +122,7 @@ class NodeConnection(Connection):
         if self.node.membership.roster.name_of(self.key or b"") != hello.name:
             raise PeerError("what answers there is not in the member list that this cluster's key signed")
         self.name = hello.name
-        self.establish()
+        self.establish(node=True)
         self.node.attached(self, hello.name)
         self._ask(wait=False)
 
@@ -194,6 +194,7 @@ class NodeConnection(Connection):
             return deferred
         self._requests[number] = (deferred, on_event)
         self.send(Request(number, kind, params))
+        self.expect()
         return deferred
 
     @property

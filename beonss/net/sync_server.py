@@ -243,7 +243,7 @@ class ServerConnection(Connection):
         self.port.counts[f"{role}-now"] += 1
         self.port.counts[role] += 1
         self.send(self.desk.hello())
-        self.establish()
+        self.establish(node=role == "node")
 
     def describe(self) -> None:
         """Send a node the description, when it is another than the node's."""
@@ -357,6 +357,8 @@ class ServerConnection(Connection):
             self.send(End(request.number, {"message": "too many requests at once from this node"}, "busy"))
             return
         self._requests += 1
+        # A node that waits for an answer wants to know soon that we live.
+        self.send(self.heartbeat())
 
         def report(data: Mapping[str, Any]) -> None:
             self.send(Event(request.number, data))

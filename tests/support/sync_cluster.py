@@ -21,7 +21,17 @@ from beonss.store.keys import Identity, new_cluster_key, new_identity
 from beonss.store.writer import InlineWriter
 from beonss.wire.documents import public_bytes, write_members
 
-FAST = Timing(connect=2.0, handshake=2.0, heartbeat=0.1, dead=0.8, stalled=5.0, backoff=(0.02, 0.2), relay=0.05)
+FAST = Timing(
+    connect=2.0,
+    handshake=2.0,
+    heartbeat=0.1,
+    dead=0.8,
+    node_heartbeat=0.1,
+    node_dead=0.8,
+    stalled=5.0,
+    backoff=(0.02, 0.2),
+    relay=0.05,
+)
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> Any:
