@@ -1,0 +1,189 @@
+"""A real slapd for tests: its own directory, ports and process, ended with :meth:`Slapd.stop`."""
+
+import contextlib
+import datetime
+import os
+import shutil
+import socket
+import subprocess
+import time
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.targets.ldapwire import LdapConnection, LdapServer
+from support.requires import missing
+
+BASE = "dc=fellow,dc=aero,dc=org"
+ROOT = f"cn=admin,{BASE}"
+ROOT_PASSWORD = "speak friend"
+SCHEMAS = ("core", "cosine", "nis", "inetorgperson")
+
+CONFIG = """
+{includes}
+modulepath /usr/lib/ldap
+moduleload back_mdb
+pidfile {home}/pid
+TLSCACertificateFile {home}/ca.pem
+TLSCertificateFile {home}/server.pem
+TLSCertificateKeyFile {home}/server.key
+authz-regexp "gidNumber={gid}[+]uidNumber={uid},cn=peercred,cn=external,cn=auth" "{root}"
+database mdb
+suffix "{base}"
+rootdn "{root}"
+rootpw "{password}"
+directory {home}/db
+access to attrs=userPassword by dn.exact="cn=reader,{base}" read by self write by anonymous auth by * none
+access to * by * read
+"""
+
+TREE = f"""
+dn: {BASE}
+objectClass: dcObject
+objectClass: organization
+o: Fellowship
+dc: fellow
+
+dn: cn=reader,{BASE}
+objectClass: simpleSecurityObject
+objectClass: organizationalRole
+cn: reader
+userPassword: reader
+
+dn: ou=people,{BASE}
+objectClass: organizationalUnit
+ou: people
+
+dn: ou=twice,{BASE}
+objectClass: organizationalUnit
+ou: twice
+"""
+
+
+def certificate(home, name, issuer=None, *, authority=False):
+    """Make a key and a certificate, signed by itself or by ``issuer``."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer, issuer_name = issuer if issuer is not None else (key, subject)
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer_name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+    )
+    if not authority:
+        names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    made = builder.sign(signer, hashes.SHA256())
+    (home / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (home / f"{name}.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return key, subject
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Slapd:
+    """One server and what tests ask of it."""
+
+    def __init__(self, home: Path):
+        program = shutil.which("slapd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/libexec")
+        if program is None:
+            missing("the program slapd", "apt install slapd")
+        self.home = home
+        (home / "db").mkdir()
+        authority = certificate(home, "ca", authority=True)
+        certificate(home, "server", authority)
+        certificate(home, "otherca", authority=True)
+        includes = "\n".join(f"include /etc/ldap/schema/{name}.schema" for name in SCHEMAS)
+        (home / "slapd.conf").write_text(
+            CONFIG.format(
+                includes=includes,
+                home=home,
+                uid=os.geteuid(),
+                gid=os.getegid(),
+                base=BASE,
+                root=ROOT,
+                password=ROOT_PASSWORD,
+            )
+        )
+        self.plain, self.tls = f"ldap://localhost:{free_port()}", f"ldaps://localhost:{free_port()}"
+        self.local = "ldapi://" + quote(str(home / "ldapi"), safe="")
+        self.log = (home / "log").open("wb")
+        bound = " ".join(uri.replace("localhost", "127.0.0.1") + "/" for uri in (self.plain, self.tls))
+        bound += " " + " ".join(uri.replace("localhost", "127.0.0.2") + "/" for uri in (self.plain, self.tls))
+        self.process = subprocess.Popen(
+            [program, "-d", "0", "-h", f"{bound} {self.local}/", "-f", str(home / "slapd.conf")],
+            stdout=self.log,
+            stderr=self.log,
+        )
+        try:
+            self.wait()
+            self.add(TREE)
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait(self):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            with contextlib.suppress(TemporaryTargetError), LdapConnection(self.server()):
+                return
+            time.sleep(0.05)
+        pytest.fail("slapd does not start: " + (self.home / "log").read_text(errors="replace"))
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+        self.log.close()
+
+    def server(self, **options):
+        return LdapServer(**{"uris": (self.local,), "timeout": 5.0, **options})
+
+    def add(self, ldif):
+        subprocess.run(
+            ["ldapadd", "-Q", "-Y", "EXTERNAL", "-H", self.local], input=ldif.encode(), check=True, capture_output=True
+        )
+
+    def user(self, name, secret=None, where="people", extra=""):
+        line = f"userPassword: {secret}\n" if secret is not None else ""
+        self.add(
+            f"dn: uid={name},ou={where},{BASE}\nobjectClass: account\nobjectClass: posixAccount\n"
+            f"objectClass: shadowAccount\nuid: {name}\ncn: {name}\nuidNumber: 5000\ngidNumber: 100\n"
+            f"homeDirectory: /home/{name}\n{line}{extra}\n"
+        )
+
+    def values(self, name, attribute="userPassword", where="people"):
+        with LdapConnection(self.server()) as connection:
+            return connection.search(f"uid={name},ou={where},{BASE}", "(objectClass=*)", [attribute])[0].attributes.get(
+                attribute.lower(), ()
+            )
+
+    def lets_in(self, name, password):
+        try:
+            with LdapConnection(
+                self.server(uris=(self.plain,), starttls=False), (f"uid={name},ou=people,{BASE}", password)
+            ):
+                return True
+        except PermanentTargetError:
+            return False
