@@ -28,8 +28,9 @@ from beonss.core.accounts import (
     object_id,
     password_problems,
 )
+from beonss.core.objects import NO_AGING
 from beonss.core.registers import ABSENT, Change, Key
-from beonss.core.view import NO_AGING, AccountView, Group, User
+from beonss.core.view import AccountView, Group, User
 from beonss.errors import Refused
 
 

@@ -10,32 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from beonss.core.accounts import (
-    AGING,
-    ENTRY,
-    GONE,
-    LOCK,
     MEMBER_PREFIX,
-    PASSWORD,
-    PRESENT,
     Aging,
     GroupEntry,
     Kind,
-    Lock,
-    Member,
     Password,
     Presence,
     UserEntry,
-    decode,
-    entry_problems,
-    password_problems,
 )
-from beonss.core.registers import MAX_TIME, Key, Register
-from beonss.errors import MalformedError
-
-NO_AGING = Aging()
-
-#: (kind, what is claimed, its value); uids and gids, user names and group names are spaces of their own.
-Claim = tuple[Kind, Literal["name", "number"], str | int]
+from beonss.core.objects import NO_AGING, AccountObject, Claim  # noqa: F401 - NO_AGING belongs to a user
+from beonss.core.registers import Key, Register
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,95 +67,6 @@ class Conflict:
     reason: str
 
 
-class _Object:
-    """One object's registers, decoded field by field as they arrive."""
-
-    __slots__ = ("aging", "claims", "entry", "fields", "gone", "id", "locked", "members", "password", "presence")
-
-    def __init__(self, object_id: str) -> None:
-        self.id = object_id
-        self.fields: dict[str, Register] = {}
-        self.presence: Presence | None = None
-        self.entry: UserEntry | GroupEntry | None = None
-        self.password: Password | None = None
-        self.aging = NO_AGING
-        self.locked = False
-        self.gone = False
-        self.members: set[str] | None = None
-        self.claims: tuple[Claim, ...] = ()
-
-    def take(self, register: Register) -> None:
-        """Decode one register. What cannot be read counts as its safest value; it stays stored and relayed."""
-        field, value = register.key.field, register.value
-        self.fields[field] = register
-        try:
-            if field == ENTRY:
-                self.entry = None
-                self.entry = _decode_entry(value)
-            elif field == PASSWORD:
-                self.password = None
-                password = decode(Password, value)
-                self.password = None if password_problems(password) else password
-            elif field == PRESENT:
-                self.presence = None
-                presence = decode(Presence, value)
-                self.presence = presence if presence.object == self.id else None
-            elif field == AGING:
-                self.aging = NO_AGING
-                self.aging = decode(Aging, value)
-            elif field == LOCK:
-                self.locked = True
-                self.locked = decode(Lock, value).locked
-            elif field == GONE:
-                self.gone = True
-            elif field.startswith(MEMBER_PREFIX):
-                self._take_member(field.removeprefix(MEMBER_PREFIX), value)
-        except MalformedError:
-            pass
-
-    def _take_member(self, user_id: str, value: bytes) -> None:
-        if self.members is None:
-            self.members = set()
-        self.members.discard(user_id)
-        if decode(Member, value).member:
-            self.members.add(user_id)
-
-    @property
-    def kind(self) -> Kind | None:
-        return None if self.presence is None else self.presence.kind
-
-    @property
-    def live(self) -> bool:
-        return self.presence is not None and self.presence.present and not self.gone
-
-    @property
-    def fault(self) -> str:
-        """Why this live object cannot be served whoever else claims what it claims; empty if it can."""
-        if self.entry is None or (self.kind == "user") != isinstance(self.entry, UserEntry):
-            return "it has no entry that this version can read"
-        return "; ".join(entry_problems(self.entry))
-
-    @property
-    def order(self) -> tuple[int, str]:
-        # Without a presence it is about to lose its claims; until then it stands last.
-        return (MAX_TIME if self.presence is None else self.presence.created, self.id)
-
-    def wanted_claims(self) -> tuple[Claim, ...]:
-        if not self.live or self.fault:
-            return ()
-        if isinstance(self.entry, UserEntry):
-            return (("user", "name", self.entry.name), ("user", "number", self.entry.uid))
-        assert self.entry is not None
-        return (("group", "name", self.entry.name), ("group", "number", self.entry.gid))
-
-
-def _decode_entry(value: bytes) -> UserEntry | GroupEntry:
-    try:
-        return decode(UserEntry, value)
-    except MalformedError:
-        return decode(GroupEntry, value)
-
-
 class AccountView:
     """Users and groups as served, computed from registers; see the module's text for the rules.
 
@@ -179,7 +74,7 @@ class AccountView:
     """
 
     def __init__(self, rows: Iterable[Register] = ()) -> None:
-        self._objects: dict[str, _Object] = {}
+        self._objects: dict[str, AccountObject] = {}
         self._claims: dict[Claim, tuple[str, ...]] = {}
         self._contested: set[Claim] = set()
         self._faulty: set[str] = set()
@@ -345,7 +240,7 @@ class AccountView:
         object_id, field = row.key
         found = self._objects.get(object_id)
         if found is None:
-            found = self._objects[object_id] = _Object(object_id)
+            found = self._objects[object_id] = AccountObject(object_id)
         old = found.fields.get(field)
         if old is not None and not row.beats(old):
             return None
@@ -358,7 +253,7 @@ class AccountView:
                 self._memberships.get(user_id, set()).discard(object_id)
         return object_id
 
-    def _claim(self, found: _Object) -> set[str]:
+    def _claim(self, found: AccountObject) -> set[str]:
         """Bring one object's claims up to date; return the ids of all objects whose standing that may change."""
         self._note_history(found)
         wanted = found.wanted_claims()
@@ -384,7 +279,7 @@ class AccountView:
             self._faulty.discard(found.id)
         return affected
 
-    def _note_history(self, found: _Object) -> None:
+    def _note_history(self, found: AccountObject) -> None:
         presence = found.presence
         if presence is None:
             return
@@ -398,7 +293,7 @@ class AccountView:
         if found.id not in namesakes:
             self._namesakes[presence.kind, presence.name] = (*namesakes, found.id)
 
-    def _owns_all(self, found: _Object) -> bool:
+    def _owns_all(self, found: AccountObject) -> bool:
         return bool(found.claims) and all(self._claims[claim][0] == found.id for claim in found.claims)
 
     def _serve_users(self, ids: set[str], groups: set[str]) -> set[str]:

@@ -6,14 +6,11 @@ schema/v1.sql for the tables and :mod:`beonss.store.writer` for the thread that 
 
 import hashlib
 import json
-import sqlite3
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from beonss.core.accounts import PUBLIC_FIELDS, PUBLIC_PREFIXES, is_public
 from beonss.core.registers import (
@@ -33,12 +30,10 @@ from beonss.core.registers import (
     joined,
     next_time,
 )
-from beonss.core.replication import Acknowledged, Page
+from beonss.core.replication import Page
 from beonss.errors import MalformedError, Refused, StoreError
-from beonss.store.failures import UnusableStoreError, translated
-from beonss.store.opening import file_system_magic, open_connection
-
-Scope = Literal["all", "public"]
+from beonss.store.local import LocalDatabase, Scope, dumped
+from beonss.store.opening import file_system_magic
 
 #: Bytes of values after which a page ends, whatever its limit of rows.
 PAGE_BYTES = 1 << 20
@@ -74,21 +69,10 @@ class _Answer:
     number: int
 
 
-class Database:
+class Database(LocalDatabase):
     """A cluster's registers on this machine; implements :class:`beonss.core.replication.Replica`.
 
-    Not thread-safe: all calls come from one thread at a time. Each method is one transaction unless it is called
-    inside :meth:`transaction`.
-
-    Args:
-        path: the file, or ``:memory:``.
-        cluster: the cluster's id; a file of another cluster is refused.
-        scope: ``all`` on masters; ``public`` on nodes, whose database refuses hashes.
-        durable: flush the disk at each commit.
-        magic: for tests: says on what file system a directory is.
-
-    Raises:
-        UnusableStoreError, BrokenStoreError: see :func:`beonss.store.opening.open_connection`.
+    Takes the same arguments as :class:`~beonss.store.local.LocalDatabase`, and is as little thread-safe.
     """
 
     def __init__(
@@ -100,77 +84,17 @@ class Database:
         durable: bool = True,
         magic: Callable[[Path], int] = file_system_magic,
     ) -> None:
-        self.path = path
-        self.cluster = cluster
-        self.scope = scope
-        self._connection = open_connection(path, durable=durable, magic=magic)
-        self._depth = 0
         self._digests: dict[bool, int] | None = None
         self._vector: dict[str, int] = {}
-        try:
-            self._claim_file()
-            self._vector = self._read_vector()
-        except BaseException:
-            self._connection.close()
-            raise
+        super().__init__(path, cluster, scope=scope, durable=durable, magic=magic)
+        self._vector = self._read_vector()
 
-    def _claim_file(self) -> None:
-        with self.transaction():
-            for name, mine in (("cluster", self.cluster), ("scope", self.scope)):
-                found = self.meta(name)
-                if found is None:
-                    self.set_meta(name, mine.encode())
-                elif found != mine.encode():
-                    raise UnusableStoreError(
-                        f"{self.path}: belongs to {name} {found.decode(errors='replace')!r}, not to {mine!r}; "
-                        "use another state directory, or move the file away if that is no longer wanted"
-                    )
+    def _remembered(self) -> object:
+        return dict(self._vector), None if self._digests is None else dict(self._digests)
 
-    def close(self) -> None:
-        """Close the file; the WAL is folded into it."""
-        self._connection.close()
-
-    # --- transactions ------------------------------------------------------------------------------------------------
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open; SQLite ends one by itself on some errors (a full disk)."""
-        return self._connection.in_transaction
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make one transaction, or a savepoint inside another; an error undoes it and nothing outside it.
-
-        Raises:
-            StoreError: for every error of SQLite, translated.
-        """
-        vector, digests = dict(self._vector), None if self._digests is None else dict(self._digests)
-        depth = self._depth
-        begin, commit, undo = (
-            ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
-            if depth == 0
-            else (f"SAVEPOINT s{depth}", f"RELEASE s{depth}", (f"ROLLBACK TO s{depth}", f"RELEASE s{depth}"))
-        )
-        try:
-            self._connection.execute(begin)
-            self._depth += 1
-            try:
-                yield
-                self._depth = depth
-                self._commit(commit)
-            except BaseException:
-                self._depth = depth
-                self._vector, self._digests = vector, digests
-                if self._connection.in_transaction:
-                    for statement in undo:
-                        self._connection.execute(statement)
-                raise
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from None
-
-    def _commit(self, statement: str) -> None:
-        # A method of its own so that tests can make a commit fail as a broken disk would.
-        self._connection.execute(statement)
+    def _recall(self, before: object) -> None:
+        assert isinstance(before, tuple)
+        self._vector, self._digests = before
 
     # --- registers ---------------------------------------------------------------------------------------------------
 
@@ -481,74 +405,6 @@ class Database:
             "DELETE FROM overruled WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
         )
 
-    # --- what is this machine's own ----------------------------------------------------------------------------------
-
-    def meta(self, name: str) -> bytes | None:
-        """Return a value of this machine's own: ``incarnation``, ``machine``, ``members``, ``description`` ..."""
-        return self._get("meta", name)
-
-    def set_meta(self, name: str, value: bytes) -> None:
-        """Keep a value of this machine's own."""
-        self._set("meta", name, value)
-
-    def get(self, name: str) -> bytes | None:
-        """Return a note of another part (a delivery's cursor, a rate limit), None if there is none."""
-        return self._get("note", name)
-
-    def put(self, name: str, value: bytes | None) -> None:
-        """Keep a note of another part under a name of its own; None removes it."""
-        self._set("note", name, value)
-
-    def notes(self, prefix: str) -> dict[str, bytes]:
-        """Return all notes whose names begin with ``prefix``."""
-        rows = self._connection.execute(
-            "SELECT name, value FROM note WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
-        )
-        return dict(rows.fetchall())
-
-    def _get(self, table: str, name: str) -> bytes | None:
-        row = self._connection.execute(f"SELECT value FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608
-        return None if row is None else bytes(row[0])
-
-    def _set(self, table: str, name: str, value: bytes | None) -> None:
-        with self.transaction():
-            if value is None:
-                self._connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608 - constants
-            else:
-                self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (name, value))  # noqa: S608
-
-    def acknowledge(self, peer: str, said: Acknowledged | None) -> None:
-        """Keep what a peer last acknowledged; None when it was removed from the member list."""
-        with self.transaction():
-            if said is None:
-                self._connection.execute(
-                    "DELETE FROM acknowledged WHERE cluster = ? AND peer = ?", (self.cluster, peer)
-                )
-            else:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO acknowledged (cluster, peer, incarnation, vector) VALUES (?, ?, ?, ?)",
-                    (self.cluster, peer, said.incarnation, _dumped(said.vector)),
-                )
-
-    def acknowledged(self) -> dict[str, Acknowledged]:
-        """Return what each peer last acknowledged."""
-        rows = self._connection.execute(
-            "SELECT peer, incarnation, vector FROM acknowledged WHERE cluster = ?", (self.cluster,)
-        )
-        return {peer: Acknowledged(incarnation, json.loads(vector)) for peer, incarnation, vector in rows}
-
-    def backup(self, path: Path) -> None:
-        """Write a copy to a new file, as of now. Restored, it takes a new incarnation by itself.
-
-        Raises:
-            StoreError: the file exists already or cannot be written.
-        """
-        try:
-            self._connection.execute("VACUUM INTO ?", (str(path),))
-            path.chmod(0o600)
-        except sqlite3.Error as error:
-            raise translated(error, path) from None
-
 
 def _register(row: Sequence[object]) -> Register:
     name, field, value, time, origin, sequence, author, context = row
@@ -562,11 +418,7 @@ def _register(row: Sequence[object]) -> Register:
 
 
 def _row(register: Register) -> tuple[str, str, bytes, int, str, int, str, str]:
-    return (*register.key, register.value, *register.stamp, register.author, _dumped(register.context))
-
-
-def _dumped(vector: Context) -> str:
-    return json.dumps(dict(vector), sort_keys=True, separators=(",", ":")) if vector else "{}"
+    return (*register.key, register.value, *register.stamp, register.author, dumped(register.context))
 
 
 def _fingerprint(register: Register) -> int:
