@@ -314,6 +314,23 @@ class TestDocuments:
         example = next(block for block in printed_blocks(page) if block.startswith("[[target]]"))
         assert len(settings.parse(example.encode(), "beonss.8", Path("/nowhere"))) == 3
 
+    def test_commands_that_errors_and_documents_advise_exist(self) -> None:
+        """What an operator is told to run can be run: the command, its subcommand, and its options."""
+        known = dict(commands())
+        wrong = []
+        for path in written_files():
+            if path.suffix not in {".py", ".md", ".service", ".toml"} or path.relative_to(ROOT).parts[0] == "tests":
+                continue
+            for words in re.findall(r"\bbeonss ([a-z]+(?: [a-z]+)?(?: +[^\s\"'`;,)|]+)*)", path.read_text("utf-8")):
+                name, inner, *_ = [*words.split(" "), ""]
+                if name not in COMMANDS:
+                    continue
+                options = known.get(f"{name} {inner}", known[name])
+                given = {word.partition("=")[0] for word in words.split(" ") if word.startswith("--")}
+                if given - set(options) - {"--help"}:
+                    wrong.append(f"{name_of(path)}: beonss {words}")
+        assert not wrong
+
 
 def test_scripts_parse() -> None:
     """The shell scripts are well-formed, for sh and not only for bash where they say sh."""
