@@ -41,7 +41,7 @@ exit codes:
   0  changed: at least two masters hold it (or the only one there is)
   1  refused: nothing was changed
   2  usage: nothing was changed
-  3  changed, but so far only this machine's disk holds it
+  3  changed, but so far only one master holds it
   4  no daemon or no master can be reached: nothing was changed
   5  changed, but a target (the directory, for example) did not take it
   6  the connection broke: whether it was changed is not known
@@ -126,6 +126,10 @@ def _killed(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _unchanged(message: str) -> str:
+    return f"{message.rstrip('.')}. Nothing was changed."
+
+
 class _Change:
     """One run of the command.
 
@@ -155,16 +159,16 @@ class _Change:
         try:
             self._client.connect()
         except Unavailable as error:
-            raise _Stop("unavailable", f"{error}. Nothing was changed.", EXIT_UNAVAILABLE) from None
+            raise _Stop("unavailable", _unchanged(str(error)), EXIT_UNAVAILABLE) from None
         return self._client
 
     def _ask_terms(self, parameters: dict[str, str]) -> End:
         try:
             return self._client.ask("password-terms", parameters)
         except Refused as error:
-            raise _Stop(error.code, f"{error}. Nothing was changed.", EXIT_REFUSED) from None
+            raise _Stop(error.code, _unchanged(str(error)), EXIT_REFUSED) from None
         except BeonssError as error:
-            raise _Stop("unavailable", f"{error}. Nothing was changed.", EXIT_UNAVAILABLE) from None
+            raise _Stop("unavailable", _unchanged(str(error)), EXIT_UNAVAILABLE) from None
 
     def _from_input(self, user: str, needs_old: bool) -> int:
         wanted = 2 if needs_old else 1
@@ -239,7 +243,7 @@ class _Change:
             end = End(HELD_HERE_ONLY, f"{end.message}. {_COMMITTED}", end.data)
         number = exit_code(end.code)
         if number in {EXIT_REFUSED, EXIT_UNAVAILABLE}:
-            end = End(end.code, f"{end.message}. Nothing was changed.", end.data)
+            end = End(end.code, _unchanged(end.message), end.data)
         self._reporter.end(end, number)
         return number
 

@@ -201,7 +201,8 @@ def outcome(lines: Iterable[Line]) -> Outcome:
         parts = ["the password is changed"]
     if away and held == 1:
         code = HELD_HERE_ONLY
-        first = "the password is changed, but so far only this machine's disk holds it"
+        holder = next(line.name for line in masters if line.state == "changed")
+        first = f"the password is changed, but so far only {holder} holds it, on one disk"
         parts = [first, f"{_names(away)} will get it later"]
     elif away:
         parts.append(f"{_names(away)} will get it later")

@@ -69,7 +69,12 @@ CHANGED, BUFFERED = "changed", "buffered"
         (masters(CHANGED, BUFFERED, BUFFERED), "held-here-only", 3, "m1 and m2 will get it later"),
         ([*masters(CHANGED, CHANGED), Line("target", "ldap", "pending")], "ok", 0, "ldap will get it later"),
         ([*masters(CHANGED, CHANGED), Line("target", "ldap", "refused")], "target-refused", 5, "old password still"),
-        ([*masters(CHANGED, BUFFERED), Line("target", "ldap", "refused")], "target-refused", 5, "only this machine"),
+        (
+            [*masters(CHANGED, BUFFERED), Line("target", "ldap", "refused")],
+            "target-refused",
+            5,
+            "so far only m0 holds it",
+        ),
         ([*masters(CHANGED, CHANGED, BUFFERED), Line("target", "ldap", "pending")], "ok", 0, "so will ldap"),
     ],
 )

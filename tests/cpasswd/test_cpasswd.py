@@ -225,7 +225,7 @@ def test_a_password_of_any_bytes_arrives(daemon):
         ([end("wrong-password", "the password is wrong")], 1),
         ([end("weak-password", "the new password is not taken: it is shorter than 10 characters")], 1),
         ([end("a-word-of-the-future", "no")], 1),
-        ([line("frodo", "changed"), end("held-here-only", "so far only this machine's disk holds it")], 3),
+        ([line("frodo", "changed"), end("held-here-only", "so far only frodo holds it")], 3),
         ([end("unavailable", "no master answers")], 4),
         ([line("frodo", "changed"), end("target-refused", "ldap did not take it")], 5),
         ([end("internal", "an error of the daemon's own")], 6),
