@@ -83,6 +83,7 @@ class NodeLink:
         self._limit = limit
         self._spread = spread
         self._uniform = uniform
+        self._drifted = False
         self._proven: float | None = None
         self._connection: NodeConnection | None = None
         self._waiters: list[Deferred[NodeConnection]] = []
@@ -94,7 +95,7 @@ class NodeLink:
             identity=None,
             timing=self.timing,
             places=candidates,
-            make=lambda _: NodeConnection(reactor, self.timing, self),
+            make=self._make,
             gone=self._gone,
             uniform=uniform,
         )
@@ -194,6 +195,11 @@ class NodeLink:
 
     # -- the connection's side (NodeSide)
 
+    def _make(self, _: Endpoint) -> NodeConnection:
+        connection = NodeConnection(self.reactor, self.timing, self)
+        connection.everything = self._drifted
+        return connection
+
     def greeting(self) -> Hello:
         """Return what the node says of itself."""
         return Hello(
@@ -225,6 +231,7 @@ class NodeLink:
     def fresh(self, connection: NodeConnection) -> None:
         """Note that the memory is what the master had just now."""
         if connection is self._connection:
+            self._drifted = False
             self._proven = self.reactor.seconds()
             for callback in list(self._fresh_listeners):
                 callback()
@@ -252,6 +259,7 @@ class NodeLink:
         if self.connected is not None:
             self.log.warn("lost the master {name}: {reason}", name=self.connected, reason=reason)
         self.last_error = reason
+        self._drifted |= self._connection is not None and self._connection.drifted
         self._detached()
 
     def _detached(self) -> None:

@@ -91,6 +91,7 @@ class Sync:
         self._callers: dict[str, Caller] = {}
         self._known: dict[str, Acknowledged] = {}
         self._unsaved: set[str] = set()
+        self._drifted: set[str] = set()
         self._saving = LoopingCall(self._save)
         self._saving.clock = reactor
         self._acknowledge_listeners: list[Callable[[str], None]] = []
@@ -273,12 +274,24 @@ class Sync:
             member = self.membership.roster.list.find(name)
             return () if member is None else member.endpoints
 
+        def make(_: Endpoint) -> PullConnection:
+            connection = PullConnection(self.reactor, self.timing, self, name)
+            connection.everything = name in self._drifted
+            connection.closed.addCallback(ended, connection)
+            return connection
+
+        def ended(reason: str, connection: PullConnection) -> str:
+            if connection.drifted:
+                self._drifted.add(name)
+                self.log.warn("this master has drifted from {name}: asking it for everything", name=name)
+            return reason
+
         return Caller(
             self.reactor,
             identity=self.identity,
             timing=self.timing,
             places=places,
-            make=lambda _: PullConnection(self.reactor, self.timing, self, name),
+            make=make,
             gone=lambda reason: self.book.called(name, False, reason),
         )
 
@@ -357,6 +370,7 @@ class Sync:
     def pulled(self, name: str, vector: Context) -> None:
         """Note that we hold all that it held; the others are told where that moved our vector without new rows."""
         self._moved(())
+        self._drifted.discard(name)
         for callback in list(self._pulled_listeners):
             callback(name, vector)
 

@@ -11,22 +11,22 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from beonss.core.members import Roster
-from beonss.core.registers import Context, includes
+from beonss.core.registers import includes
 from beonss.errors import BeonssError, PeerError, Refused, Unavailable
-from beonss.net.connection import Connection, Timing
+from beonss.net.asking import AskingConnection, check_greeting, take_roster
+from beonss.net.connection import Timing
 from beonss.net.parts import Members, Replica
-from beonss.net.sync_client import check_greeting, take_roster
 from beonss.wire.documents import verified
 from beonss.wire.feed import BatchContent, DescriptionContent
 from beonss.wire.sync import (
     Batch,
+    Compare,
     DescriptionDocument,
     End,
     Event,
     Heartbeat,
     Hello,
     Message,
-    Question,
     Refusal,
     Request,
     RosterUpdate,
@@ -70,7 +70,7 @@ class NodeSide(Protocol):
         """Note that a master turned us away."""
 
 
-class NodeConnection(Connection):
+class NodeConnection(AskingConnection):
     """One connection of a node.
 
     Attributes:
@@ -79,13 +79,10 @@ class NodeConnection(Connection):
     """
 
     def __init__(self, reactor: Any, timing: Timing, node: NodeSide) -> None:
-        super().__init__(reactor, timing)
+        super().__init__(reactor, timing, node.replica, public=True)
         self.node = node
         self.name = ""
         self.complete = False
-        self._question: Context = {}
-        self._waiting = False
-        self._expected = 0
         self._answer: int | None = None
         self._numbers = itertools.count(1)
         self._requests: dict[int, tuple[Deferred[Mapping[str, Any]], OnEvent]] = {}
@@ -110,6 +107,8 @@ class NodeConnection(Connection):
             await self._batch(message)
         elif isinstance(message, DescriptionDocument):
             self._description(message)
+        elif isinstance(message, Compare):
+            self.compared()
         elif isinstance(message, Event | End):
             self._told(message)
         elif isinstance(message, RosterUpdate):
@@ -124,16 +123,14 @@ class NodeConnection(Connection):
         self.name = hello.name
         self.establish(node=True)
         self.node.attached(self, hello.name)
-        self._ask(wait=False)
+        self.ask(wait=False)
 
     # -- the feed
 
-    def _ask(self, wait: bool) -> None:
-        self._question = dict(self.node.replica.vector)
-        self._waiting = wait
-        self._expected = 0
+    def ask(self, *, wait: bool) -> None:
+        """Ask."""
+        super().ask(wait=wait)
         self._answer = None
-        self.send(Question(self._question, wait))
 
     async def _batch(self, batch: Batch) -> None:
         roster = self.node.membership.roster
@@ -151,7 +148,7 @@ class NodeConnection(Connection):
         if content.vector is not None:
             self.complete = True
             self.node.fresh(self)
-            self._ask(wait=True)
+            self.ask(wait=True)
 
     def _description(self, document: DescriptionDocument) -> None:
         roster = self.node.membership.roster

@@ -51,6 +51,9 @@ class Replica(Protocol):
     async def merge(self, rows: Iterable[Register], vector: Context | None = None) -> object:
         """Take rows durably; the vector holds with the last page only."""
 
+    async def digest(self, *, public_only: bool = False) -> tuple[Mapping[str, int], bytes]:
+        """Return the vector and the digest of all registers, both of one moment."""
+
 
 class Desk(Protocol):
     """What a master's server side asks of the master (:class:`beonss.daemon.sync.Sync`)."""

@@ -3,10 +3,11 @@
 from typing import Any, Protocol
 
 from beonss.core.registers import Context
-from beonss.errors import PeerError, Refused
-from beonss.net.connection import Connection, Timing
+from beonss.errors import PeerError
+from beonss.net.asking import AskingConnection, check_greeting, take_roster
+from beonss.net.connection import Timing
 from beonss.net.parts import Members, Replica
-from beonss.wire.sync import PROTOCOL, Acknowledge, Heartbeat, Hello, Message, Page, Question, Refusal, RosterUpdate
+from beonss.wire.sync import Acknowledge, Compare, Heartbeat, Hello, Message, Page, Refusal, RosterUpdate
 
 #: Seconds to gather moves of our vector before telling them.
 GATHER = 0.05
@@ -42,7 +43,7 @@ class Asker(Protocol):
         """Note that it turned us away."""
 
 
-class PullConnection(Connection):
+class PullConnection(AskingConnection):
     """A master asks another: what have you for me?
 
     Args:
@@ -53,10 +54,9 @@ class PullConnection(Connection):
     """
 
     def __init__(self, reactor: Any, timing: Timing, asker: Asker, name: str) -> None:
-        super().__init__(reactor, timing)
+        super().__init__(reactor, timing, asker.replica, public=False)
         self.asker = asker
         self.name = name
-        self._expected = 0
         self._told: Context = {}
         self._gathering: Any = None
 
@@ -81,6 +81,8 @@ class PullConnection(Connection):
             await self._page(message)
         elif isinstance(message, RosterUpdate):
             take_roster(self.asker.membership, message)
+        elif isinstance(message, Compare):
+            self.compared()
         else:
             raise PeerError(f"a master does not say {message.TYPE!r} to another")
 
@@ -90,12 +92,12 @@ class PullConnection(Connection):
             raise PeerError(f"{self.name} calls itself {hello.name}")
         self.establish()
         self.asker.reached(self.name, hello)
-        self._ask(wait=False)
+        self.ask(wait=False)
 
-    def _ask(self, wait: bool) -> None:
-        self._expected = 0
-        self._told = dict(self.asker.replica.vector)
-        self.send(Question(self._told, wait))
+    def ask(self, *, wait: bool) -> None:
+        """Ask, and remember what that acknowledged."""
+        super().ask(wait=wait)
+        self._told = self._question
 
     async def _page(self, page: Page) -> None:
         if page.number != self._expected:
@@ -104,7 +106,7 @@ class PullConnection(Connection):
         await self.asker.replica.merge(page.rows, page.vector)
         if page.vector is not None:
             self.asker.pulled(self.name, page.vector)
-            self._ask(wait=True)
+            self.ask(wait=True)
 
     def moved(self) -> None:
         """Our vector moved because of somebody else: tell it soon, once for several moves."""
@@ -133,28 +135,3 @@ class PullConnection(Connection):
         """Tell nobody anything more."""
         if self._gathering is not None and self._gathering.active():
             self._gathering.cancel()
-
-
-def take_roster(membership: Members, update: RosterUpdate | Hello) -> None:
-    """Merge the roster in a message.
-
-    Raises:
-        PeerError: it is not what it says it is.
-    """
-    try:
-        membership.offer(update.members, update.acceptances)
-    except Refused as refusal:
-        raise PeerError(str(refusal)) from None
-
-
-def check_greeting(hello: Hello, membership: Members) -> None:
-    """Take the greeting of a master, the roster in it included.
-
-    Raises:
-        PeerError: it speaks another protocol, belongs to another cluster, or shows a wrong signature.
-    """
-    if hello.protocol != PROTOCOL:
-        raise PeerError(f"it speaks protocol {hello.protocol}, this machine {PROTOCOL}: install one version")
-    if hello.role != "master" or hello.cluster != membership.roster.cluster:
-        raise PeerError("it is no master of this cluster")
-    take_roster(membership, hello)

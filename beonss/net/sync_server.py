@@ -20,6 +20,7 @@ from beonss.wire.registers import parcels
 from beonss.wire.sync import (
     PROTOCOL,
     Acknowledge,
+    Compare,
     End,
     Event,
     Heartbeat,
@@ -164,6 +165,8 @@ class ServerConnection(Connection):
         elif isinstance(message, Acknowledge):
             self._vector = message.vector
             self._acknowledged()
+        elif isinstance(message, Compare):
+            await self._compare(message)
         elif isinstance(message, RosterUpdate) and self.role == "member":
             self._offer(message.members, message)
         elif isinstance(message, Request) and self.role == "node":
@@ -345,6 +348,20 @@ class ServerConnection(Connection):
             await deferLater(self.reactor, self.timing.relay, lambda: None)
             if not includes(self._vector, replica.vector):
                 return
+
+    async def _compare(self, theirs: Compare) -> None:
+        """Answer only if we differ although neither has news for the other."""
+        public = self.role == "node"
+        mine, digest = await self.desk.replica.digest(public_only=public)
+        news = self.desk.replica.changed_since(theirs.vector, public_only=public)
+        if news.called or not includes(mine, theirs.vector):
+            return
+        news.addErrback(lambda _: None)
+        news.cancel()
+        if digest != theirs.digest:
+            who = self.name or self.source
+            self.log.warn("{who} has drifted from this master: one of them asks for everything again", who=who)
+            self.send(Compare(mine, digest))
 
     # -- what a node asks for its users
 

@@ -10,6 +10,8 @@ MessagePack array ``[type, fields]``; ``fields`` is a map, unknown fields are ig
                                                  the last one carries the sender's vector
     C: acknowledge {vector}                      the vector moved because of somebody else
     either: heartbeat, roster                    every few seconds; when the rosters differ
+    C: compare {vector, digest}                  now and then: do we hold the same?
+    S: compare                                   only if not: silent drift, the caller asks for everything
     S: description                               to nodes: the signed cluster description, when it is another
     C: request   S: event* end                   nodes: logins and password changes
 
@@ -221,6 +223,29 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """What the speaker holds, to find silent drift.
+
+    Attributes:
+        vector: of the speaker.
+        digest: of all its registers (of the public ones, from and to nodes).
+    """
+
+    TYPE: ClassVar[str] = "compare"
+    vector: Mapping[str, int]
+    digest: bytes
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields for the wire."""
+        return {"vector": dict(self.vector), "digest": self.digest}
+
+    @classmethod
+    def read(cls, f: Fields) -> Self:
+        """Read the fields."""
+        return cls(f.vector("vector"), f.octets("digest", WORD))
+
+
+@dataclass(frozen=True, slots=True)
 class RosterUpdate:
     """The speaker's member list and acceptances."""
 
@@ -358,6 +383,7 @@ Message = (
     | Acknowledge
     | Page
     | Heartbeat
+    | Compare
     | RosterUpdate
     | Batch
     | DescriptionDocument
@@ -373,6 +399,7 @@ _KINDS: tuple[type[Message], ...] = (
     Acknowledge,
     Page,
     Heartbeat,
+    Compare,
     RosterUpdate,
     Batch,
     DescriptionDocument,
