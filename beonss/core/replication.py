@@ -158,19 +158,26 @@ class Stalled:
 
 
 def has_news(mine: Context, question: Context) -> bool:
-    """Say whether a replica with the vector ``mine`` has an answer to a question now; else the asker waits."""
+    """Say whether a replica has an answer to a question now; else the asker waits.
+
+    Args:
+        mine: its vector; for a node's question :func:`public_reach`.
+        question: the asker's vector.
+    """
     return not includes(question, mine)
 
 
-def has_public_news(high: Mapping[str, int], mine: Context, question: Context) -> bool:
-    """Say whether a node's question has an answer now, so that it is not woken for changes it never gets.
+def public_reach(high: Mapping[str, int], mine: Context) -> dict[str, int]:
+    """Return how far an answer to a node can reach: its question has news above that only.
+
+    A node is not woken for changes that it never gets, nor for rows that no vector covers yet: it would ask again at
+    once, for ever.
 
     Args:
         high: per origin, the highest sequence number of a public register held.
-        mine: this replica's vector; what lies above it waits for the last page that covers it.
-        question: the node's vector.
+        mine: this replica's vector.
     """
-    return any(min(n, mine.get(origin, 0)) > question.get(origin, 0) for origin, n in high.items())
+    return {origin: reach for origin, n in high.items() if (reach := min(n, mine.get(origin, 0)))}
 
 
 def drifted(mine: Context, my_digest: bytes, theirs: Context, their_digest: bytes) -> bool:

@@ -6,7 +6,7 @@ Memory changes after the commit, in the order of the commits; whoever awaits a w
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Thread
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from beonss.core.accounts import is_public
 from beonss.core.incarnation import Verdict, judge
 from beonss.core.registers import Change, Context, Register
-from beonss.core.replication import Acknowledged, Page, Stalled, has_news, has_public_news
+from beonss.core.replication import Acknowledged, Page, Stalled, has_news, public_reach
 from beonss.core.view import AccountView
 from beonss.errors import Unavailable
 from beonss.store.database import Buffered, Database
@@ -62,7 +62,9 @@ class Accounts:
         self._recorded_machine: str | None = None
         self._sequence_at_start = 0
         self._listeners: list[Listener] = []
-        self._waiters: list[_Waiter] = []
+        # Questions that wait, of masters and of nodes: a changed password looks at no node's.
+        self._waiters: dict[bool, list[_Waiter]] = {False: [], True: []}
+        self._public_reach: Mapping[str, int] = {}
         self._public_high: dict[str, int] = {}
         self._halted = ""
         self._stalled = Stalled()
@@ -86,13 +88,14 @@ class Accounts:
             return view, high, database.vector(), database.meta("incarnation"), database.meta("machine")
 
         self.view, self._public_high, self.vector, incarnation, machine = await self._run(load)
+        self._public_reach = public_reach(self._public_high, self.vector)
         self._incarnation = None if incarnation is None else incarnation.decode("ascii", "replace")
         self._recorded_machine = None if machine is None else machine.decode("utf-8", "replace")
         self._sequence_at_start = await self._run(lambda db: db.known(self.incarnation))
 
     async def stop(self) -> None:
         """Finish what was begun and close the database."""
-        for waiter in list(self._waiters):
+        for waiter in [*self._waiters[False], *self._waiters[True]]:
             waiter.deferred.cancel()
         closed: Deferred[None] = Deferred()
 
@@ -217,7 +220,11 @@ class Accounts:
                 except Exception:  # noqa: BLE001 - one listener's bug is no reason to leave the others untold
                     self.log.failure("a listener for account changes failed")
         if rows or moved:
-            self._wake()
+            reach = public_reach(self._public_high, self.vector)
+            public_moved, self._public_reach = reach != self._public_reach, reach
+            self._wake(public_only=False)
+            if public_moved:
+                self._wake(public_only=True)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(rows)`` in the reactor after each commit, with what changed; return how to stop."""
@@ -242,31 +249,31 @@ class Accounts:
 
         It may be cancelled; stopping cancels it.
         """
-        waiter = _Waiter(dict(question), public_only, Deferred(self._forget_waiter))
-        if self._has_news(question, public_only=public_only):
-            waiter.deferred.callback(None)
+        waiting: Deferred[None] = Deferred(lambda deferred: self._forget(deferred, public_only=public_only))
+        if has_news(self._reach(public_only=public_only), question):
+            waiting.callback(None)
         else:
-            self._waiters.append(waiter)
-        return waiter.deferred
+            self._waiters[public_only].append(_Waiter(dict(question), waiting))
+        return waiting
 
-    def _wake(self) -> None:
+    def _reach(self, *, public_only: bool) -> Mapping[str, int]:
+        return self._public_reach if public_only else self.vector
+
+    def _wake(self, *, public_only: bool) -> None:
+        reach = self._reach(public_only=public_only)
         ready: list[_Waiter] = []
         waiting: list[_Waiter] = []
-        for waiter in self._waiters:
-            (ready if self._has_news(waiter.question, public_only=waiter.public_only) else waiting).append(waiter)
-        self._waiters = waiting
+        for waiter in self._waiters[public_only]:
+            (ready if has_news(reach, waiter.question) else waiting).append(waiter)
+        self._waiters[public_only] = waiting
         for waiter in ready:
             # One that is woken may cancel another.
             if not waiter.deferred.called:
                 waiter.deferred.callback(None)
 
-    def _forget_waiter(self, deferred: "Deferred[None]") -> None:
-        self._waiters = [waiter for waiter in self._waiters if waiter.deferred is not deferred]
-
-    def _has_news(self, question: Context, *, public_only: bool) -> bool:
-        if public_only:
-            return has_public_news(self._public_high, self.vector, question)
-        return has_news(self.vector, question)
+    def _forget(self, deferred: "Deferred[None]", *, public_only: bool) -> None:
+        waiters = self._waiters[public_only]
+        self._waiters[public_only] = [waiter for waiter in waiters if waiter.deferred is not deferred]
 
     async def buffered(self, vector: Context, *, public_only: bool = False) -> Buffered:
         """Return what is held here for a peer that acknowledged ``vector``."""
@@ -354,13 +361,9 @@ class Accounts:
         self.log.failure("{what} failed", failure=failure, what=what)
 
 
-class _Waiter:
-    __slots__ = ("deferred", "public_only", "question")
-
-    def __init__(self, question: Context, public_only: bool, deferred: "Deferred[None]") -> None:
-        self.question = question
-        self.public_only = public_only
-        self.deferred = deferred
+class _Waiter(NamedTuple):
+    question: Context
+    deferred: "Deferred[None]"
 
 
 def _raise_high(high: dict[str, int], rows: Iterable[Register]) -> None:

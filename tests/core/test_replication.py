@@ -12,7 +12,7 @@ from beonss.core.replication import (
     Stalled,
     drifted,
     has_news,
-    has_public_news,
+    public_reach,
 )
 from beonss.errors import MalformedError
 
@@ -81,13 +81,15 @@ def test_there_is_news_when_the_vector_has_moved() -> None:
 
 def test_a_node_is_not_woken_for_what_it_never_gets() -> None:
     """Ten thousand nodes do not ask again because one password changed."""
-    assert not has_public_news({A: 3}, {A: 9}, {A: 3})
-    assert has_public_news({A: 4}, {A: 9}, {A: 3})
+    assert public_reach({A: 3}, {A: 9, B: 5}) == {A: 3}
+    assert not has_news(public_reach({A: 3}, {A: 9}), {A: 3})
+    assert has_news(public_reach({A: 4}, {A: 9}), {A: 3})
 
 
 def test_a_node_is_not_woken_for_what_no_vector_covers_yet() -> None:
     """It would get an answer whose vector does not cover it, and ask again at once, for ever."""
-    assert not has_public_news({A: 9}, {A: 3}, {A: 3})
+    assert public_reach({A: 9, B: 2}, {A: 3}) == {A: 3}
+    assert not has_news(public_reach({A: 9}, {A: 3}), {A: 3})
 
 
 def test_drift_is_a_different_digest_with_an_equal_vector() -> None:

@@ -179,6 +179,14 @@ def test_nodes_are_told_what_came_before_the_start() -> None:
     assert machine.start().changed_since({}, public_only=True).called
 
 
+def test_nodes_are_told_when_the_last_page_covers_what_came_before(accounts: Accounts) -> None:
+    waiting = accounts.changed_since({}, public_only=True)
+    now(accounts.merge(user_rows("alice", 1001)))
+    assert not waiting.called, "an answer now would not cover them"
+    now(accounts.merge([row(ALICE, "password", b"{}", sequence=3)], {A: 3}))
+    assert waiting.called
+
+
 def test_one_that_is_woken_may_cancel_another(accounts: Accounts) -> None:
     second: list[Deferred[None]] = []
     first = accounts.changed_since({})

@@ -512,6 +512,8 @@ class Simulation:
     def live(self, seconds: float, actions: int, misfortunes: int) -> None:
         for _ in range(actions):
             self.at(self.random.uniform(1, seconds), self.act)
+        for _ in range(8):
+            self.at(self.random.uniform(1, seconds), self.feed_node)
         if self.trouble.restores:
             for master in self.random.sample(list(self.masters.values()), 2):
                 self.at(self.random.uniform(2, 6), lambda master=master: self._back_up(master))
