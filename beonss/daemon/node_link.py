@@ -8,9 +8,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from beonss import __version__
 from beonss.core.endpoints import Endpoint
@@ -18,7 +20,7 @@ from beonss.core.members import Roster
 from beonss.daemon.accounts import Accounts
 from beonss.daemon.membership import Membership
 from beonss.errors import Refused, Unavailable
-from beonss.net.calling import Caller
+from beonss.net.calling import Caller, answers
 from beonss.net.connection import Timing
 from beonss.net.node_client import ConnectionBroken, NodeConnection, OnEvent
 from beonss.wire.feed import DescriptionContent
@@ -26,6 +28,9 @@ from beonss.wire.sync import Heartbeat, Hello, Refusal
 
 #: Requests after which something may have changed: when the connection breaks, nobody knows.
 CHANGING = frozenset({"change-password"})
+
+#: Seconds that a node stays where it is after the best master said that it is full.
+FULL_FOR = 3600.0
 
 
 class NodeLink:
@@ -77,6 +82,7 @@ class NodeLink:
         self.connected: str | None = None
         self.since: float | None = None
         self.last_error = ""
+        self._candidates = candidates
         self._describe = description
         self._digest = digest
         self._patience = patience
@@ -89,6 +95,10 @@ class NodeLink:
         self._waiters: list[Deferred[NodeConnection]] = []
         self._fresh_listeners: list[Callable[[], None]] = []
         self._starting: Any = None
+        self._reconsidering = LoopingCall(self._reconsider)
+        self._reconsidering.clock = reactor
+        self._probe: Deferred[None] | None = None
+        self._content_until = 0.0
         self._unlisten: Callable[[], None] = lambda: None
         self._caller = Caller(
             reactor,
@@ -105,11 +115,16 @@ class NodeLink:
     def start(self) -> None:
         """Begin to look for a master."""
         self._unlisten = self.membership.listen(self._roster_changed)
+        self._reconsidering.start(self.timing.reconsider * (0.5 + self._uniform()), now=False)
         self._starting = self.reactor.callLater(self._spread * self._uniform(), self._caller.start)
 
     async def stop(self) -> None:
         """Let go of the master."""
         self._unlisten()
+        if self._reconsidering.running:
+            self._reconsidering.stop()
+        if self._probe is not None:
+            self._probe.cancel()
         if self._starting is not None and self._starting.active():
             self._starting.cancel()
         waiters, self._waiters = self._waiters, []
@@ -121,6 +136,24 @@ class NodeLink:
     def wake(self) -> None:
         """Try again now: the network or the candidates changed."""
         self._caller.wake()
+
+    def _reconsider(self) -> None:
+        """Go back to the best master when it is there again: or all nodes stay with the last one that was."""
+        if self._probe is None and self.reactor.seconds() >= self._content_until:
+            self._probe = Deferred.fromCoroutine(self._look_for_better())
+            self._probe.addBoth(self._looked)
+
+    async def _look_for_better(self) -> None:
+        places, connection = self._candidates(), self._connection
+        if connection is None or connection.busy or not places or connection.place == places[0]:
+            return
+        if await answers(self.reactor, places[0], self.timing.connect) and not connection.busy:
+            connection.abort(f"the master at {places[0]} is back and comes first")
+
+    def _looked(self, result: Any) -> None:
+        self._probe = None
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self.log.failure("looking for a better master failed", result)
 
     # -- freshness
 
@@ -195,8 +228,8 @@ class NodeLink:
 
     # -- the connection's side (NodeSide)
 
-    def _make(self, _: Endpoint) -> NodeConnection:
-        connection = NodeConnection(self.reactor, self.timing, self)
+    def _make(self, place: Endpoint) -> NodeConnection:
+        connection = NodeConnection(self.reactor, self.timing, self, place)
         connection.everything = self._drifted
         return connection
 
@@ -247,6 +280,8 @@ class NodeLink:
 
     def refused(self, refusal: Refusal) -> None:
         """Note that a master turned us away; a full one says when to come again."""
+        if refusal.word == "full":
+            self._content_until = self.reactor.seconds() + FULL_FOR
         if refusal.retry:
             self._caller.later(min(refusal.retry / 1000, 600.0))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -136,6 +136,8 @@ class Caller:
                 if stood or self._is_stopping():
                     break
             tries = 1 if steady else tries + 1
+            if stood:
+                self._retry = 0.0
             if self._is_stopping():
                 return
             self._gone(reason)
@@ -182,3 +184,15 @@ async def _waited(closed: Deferred[str]) -> str:
 
     closed.addCallback(pass_on)
     return await mine
+
+
+async def answers(reactor: Any, place: Endpoint, timeout: float) -> bool:
+    """Say whether something takes connections at a place; it is not greeted."""
+    try:
+        probe = await client_endpoint(reactor, place, timeout).connect(Factory.forProtocol(Protocol))
+    except CancelledError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever keeps us from connecting: no
+        return False
+    probe.transport.abortConnection()
+    return True

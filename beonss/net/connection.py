@@ -40,6 +40,7 @@ class Timing:
         steady: a connection that stood so long was good: the next wait is the first again.
         relay: how long to hold back what the asker will most likely get from its author.
         compare: between two looks for silent drift; jittered.
+        reconsider: between two looks of a node for a better master than its own; jittered.
     """
 
     connect: float = 5.0
@@ -53,6 +54,7 @@ class Timing:
     steady: float = 5.0
     relay: float = 0.2
     compare: float = 300.0
+    reconsider: float = 300.0
 
 
 @implementer(IPushProducer)

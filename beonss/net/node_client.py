@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from beonss.core.endpoints import Endpoint
 from beonss.core.members import Roster
 from beonss.core.registers import includes
 from beonss.errors import BeonssError, PeerError, Refused, Unavailable
@@ -74,13 +75,15 @@ class NodeConnection(AskingConnection):
     """One connection of a node.
 
     Attributes:
+        place: where it is connected to.
         name: of the master, once it is believed.
         complete: whether a whole answer has come over this connection.
     """
 
-    def __init__(self, reactor: Any, timing: Timing, node: NodeSide) -> None:
+    def __init__(self, reactor: Any, timing: Timing, node: NodeSide, place: Endpoint) -> None:
         super().__init__(reactor, timing, node.replica, public=True)
         self.node = node
+        self.place = place
         self.name = ""
         self.complete = False
         self._answer: int | None = None

@@ -325,3 +325,17 @@ async def test_a_node_s_silent_drift_is_found_and_healed() -> None:
         assert node.read(SAM) is None
         await until(lambda: node.read(SAM) == user("/bin/sh"), "it comes again")
         await until(lambda: node.link.age is not None and node.link.connected, "fresh again")
+
+
+@ensureDeferred
+async def test_a_node_goes_back_to_the_best_master_when_it_is_there_again() -> None:
+    async with Both("frodo", "gamgee") as both:
+        frodo, gamgee = both.cluster.masters
+        node = await both.node(frodo, gamgee, timing=replace(FAST, reconsider=0.3))
+        await until(lambda: node.link.connected == "frodo", "the best")
+        await frodo.stop()
+        await until(lambda: node.link.connected == "gamgee", "the next")
+        await frodo.again()
+        await until(lambda: node.link.connected == "frodo", "back")
+        await turn(0.5)
+        assert node.link.connected == "frodo"
