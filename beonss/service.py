@@ -20,6 +20,7 @@ from beonss import __version__
 from beonss.core.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
 from beonss.daemon.settings import MasterSettings, NodeSettings
 from beonss.errors import BeonssError, ConfigurationError
+from beonss.net.ownlookups import disable_own_lookups
 
 log = Logger()
 
@@ -198,7 +199,7 @@ class Daemon(service.Service):
         try:
             self.part.open()
         except BeonssError as error:
-            raise SystemExit(f"beonss: {error}") from None
+            _refuse(error)
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -232,7 +233,7 @@ class Daemon(service.Service):
             return
         self.exit_code = EXIT_FATAL
         log.critical("beonss stops: {reason}", reason=reason)
-        print(f"beonss: fatal: {reason}", file=sys.stderr, flush=True)
+        _tell(f"fatal: {reason}")
         reactor.addSystemEventTrigger("after", "shutdown", os._exit, EXIT_FATAL)
         reactor.callLater(0, reactor.stop)
 
@@ -242,9 +243,23 @@ class Daemon(service.Service):
         return defer.ensureDeferred(self.part.stop())
 
 
+def _tell(text: str) -> None:
+    # Not sys.stderr, which twistd has made a part of the log by now.
+    if sys.__stderr__ is not None:
+        print(f"beonss: {text}", file=sys.__stderr__, flush=True)
+
+
+def _refuse(error: BeonssError) -> NoReturn:
+    """End the start with one clear line and exit code 1."""
+    _tell(str(error))
+    raise SystemExit(1)
+
+
 def makeService(options: Options) -> service.IService:
     """Return the service that twistd runs."""
     settings = options.settings
+    # Before anything could look a name up: where our own module is installed, it would be asked of this very process.
+    disable_own_lookups()
     # Imported here so that "twistd --help" stays quick.
     try:
         if isinstance(settings, MasterSettings):
@@ -258,6 +273,6 @@ def makeService(options: Options) -> service.IService:
             daemon = Daemon(None)
             daemon.part = Node(reactor, settings, fatal=daemon.fatal)
     except BeonssError as error:
-        raise SystemExit(f"beonss: {error}") from None
+        _refuse(error)
     daemon.setName("beonss")
     return daemon

@@ -120,33 +120,26 @@ class Names(Protocol):
 class LocalNames:
     """The accounts that this machine's own files hold: they win, and ours of that name or number is not served.
 
+    An entry of the same name *and* number is the same account: it was imported from there, or delivered there by the
+    files target, and PAM has to reach us for it.
+
     Args:
         users: name and uid of each entry of ``/etc/passwd``.
         groups: name and gid of each entry of ``/etc/group``.
-        delivered_users, delivered_groups: names of entries that we wrote there ourselves (the local-files target).
-            They own nothing, or PAM would never reach us for them.
     """
 
-    def __init__(
-        self,
-        users: Iterable[tuple[str, int]] = (),
-        groups: Iterable[tuple[str, int]] = (),
-        *,
-        delivered_users: frozenset[str] = frozenset(),
-        delivered_groups: frozenset[str] = frozenset(),
-    ) -> None:
-        users = [(name, uid) for name, uid in users if name not in delivered_users]
-        groups = [(name, gid) for name, gid in groups if name not in delivered_groups]
-        self._users, self._uids = frozenset(name for name, _ in users), frozenset(uid for _, uid in users)
-        self._groups, self._gids = frozenset(name for name, _ in groups), frozenset(gid for _, gid in groups)
+    def __init__(self, users: Iterable[tuple[str, int]] = (), groups: Iterable[tuple[str, int]] = ()) -> None:
+        self._users, self._groups = frozenset(users), frozenset(groups)
+        self._user_names, self._uids = {name for name, _ in self._users}, {uid for _, uid in self._users}
+        self._group_names, self._gids = {name for name, _ in self._groups}, {gid for _, gid in self._groups}
 
     def own_user(self, name: str, uid: int) -> bool:
         """Say whether the local files hold another account of this name or uid."""
-        return name in self._users or uid in self._uids
+        return (name, uid) not in self._users and (name in self._user_names or uid in self._uids)
 
     def own_group(self, name: str, gid: int) -> bool:
         """Say whether the local files hold another group of this name or gid."""
-        return name in self._groups or gid in self._gids
+        return (name, gid) not in self._groups and (name in self._group_names or gid in self._gids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +188,11 @@ class Lookups:
         self._known = known
         self._users: tuple[User, ...] = ()
         self._groups: tuple[Group, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether accounts are known here at all."""
+        return self._known()
 
     # --- accounts ------------------------------------------------------------------------------------------------
 

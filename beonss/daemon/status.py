@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from beonss import __version__
+from beonss.core.lookup import Lookups
 from beonss.core.naming import Naming
 from beonss.core.status import MemberStatus, Status, TargetStatus
 from beonss.core.view import AccountView
@@ -59,7 +60,7 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
         targets=targets,
         accounts=_accounts(master.accounts.view),
         dns=_dns(master.dns),
-        alarms=alarms + _conflicts(master.accounts.view),
+        alarms=alarms + _conflicts(master.accounts.view) + _kept_back(master.lookups),
     )
 
 
@@ -81,7 +82,7 @@ def node_status(node: "Node", wall: float, uptime: float) -> Status:
         description={} if node.naming is None else _description(node.naming),
         accounts=_accounts(node.accounts.view),
         dns=_dns(node.dns),
-        alarms=[*node.alarms(), *_conflicts(node.accounts.view)],
+        alarms=[*node.alarms(), *_conflicts(node.accounts.view), *_kept_back(node.lookups)],
     )
 
 
@@ -106,6 +107,17 @@ def _accounts(view: AccountView) -> dict[str, int]:
 def _dns(server: DNSServer) -> dict[str, Any]:
     counters = server.counters()
     return {**asdict(counters), "codes": dict(counters.codes), "queries": counters.queries}
+
+
+def _kept_back(lookups: Lookups) -> list[str]:
+    if not lookups.ready:
+        return []
+    texts = [
+        f"{kept.kind} {kept.name} ({kept.number}) is not served here: {kept.reason}" for kept in lookups.kept_back()
+    ]
+    if len(texts) > _NAMED:
+        texts[_NAMED:] = [f"{len(texts) - _NAMED} more accounts and groups are not served here for such reasons"]
+    return texts
 
 
 def _conflicts(view: AccountView) -> list[str]:
