@@ -5,6 +5,7 @@ Its man page is ``docs/man/cpasswd.1``.
 """
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -95,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with one of the documented codes."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that this terminal's character set lacks is no reason to fail half way.
+        sys.stdout.reconfigure(errors="replace")
     reporter: Reporter = JsonReporter() if options.json else TextReporter(quiet=options.quiet)
     if len(options.user) > 1:
         reporter.trouble(

@@ -27,7 +27,7 @@ from beonss.core.registers import ABSENT, Change, Key, Register, Stamp
 from beonss.core.view import AccountView, User
 from beonss.errors import BeonssError, MalformedError, Refused, StoreError, Unavailable
 from beonss.store.audit import AuditLog
-from beonss.store.crypt import ENTROPY, UnusableHash
+from beonss.store.crypt import ENTROPY, UnusableHash, schemes
 from beonss.store.hashing import HashingThreads
 
 T = TypeVar("T")
@@ -233,6 +233,8 @@ class Passwords:
                 self.attempts.load(kept, self._now())
         except (StoreError, MalformedError):
             self.log.failure("the remembered password failures cannot be read; starting without them")
+        if problem := self.problem():
+            self.log.error("{problem}", problem=problem)
         self._keeping = LoopingCall(self._keep)
         self._keeping.clock = self._reactor
         self._keeping.start(KEEP_INTERVAL, now=False).addErrback(
@@ -452,6 +454,16 @@ class Passwords:
         checked_account(found, user, self.settings.uid_floor)
         assert found is not None
         return found
+
+    def problem(self) -> str:
+        """Return why new passwords cannot be hashed here as the cluster wants it; empty if they can."""
+        try:
+            here = schemes()
+        except StoreError as error:
+            return str(error)
+        if self.settings.scheme in here:
+            return ""
+        return f"this machine's libcrypt cannot make {self.settings.scheme} hashes: no password can be changed here"
 
     def who(self, uid: int) -> str:
         """Name a local uid for an author: the user's name here, ``root``, or ``uid 1001``."""

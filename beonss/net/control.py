@@ -34,6 +34,8 @@ Credentials = tuple[int, int, int]
 #: Requests go one at a time; this many lines, and bytes of an unfinished one, may be sent ahead.
 MAX_AHEAD = 16
 MAX_LINE_AHEAD = 65536
+#: The longest line of anybody but root: what they ask is short, and all of them together must not fill the memory.
+MAX_STRANGER_LINE = 65536
 #: Bytes in the path of a UNIX socket (unix(7), sun_path without its final NUL).
 MAX_PATH = 107
 
@@ -143,6 +145,8 @@ class ControlConnection(Protocol):
             self._closing = True
             self.transport.abortConnection()
             return
+        if self.peer.uid != 0:
+            self._lines = LineBuffer(MAX_STRANGER_LINE)
         self.transport.registerProducer(self, True)
         if not self._doors.admit(self.peer.uid):
             self._end(End("busy", "too many connections of this user to the daemon; try again"))

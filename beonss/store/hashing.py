@@ -3,6 +3,7 @@
 Hashing is slow on purpose. It runs here, beside the reactor; libcrypt is called without the interpreter's lock.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,13 +20,13 @@ class HashingThreads:
     """Threads that hash; started at the first use.
 
     Args:
-        size: how many; as many hashes are computed at once.
+        size: how many; as many hashes are computed at once. None: as many as there are processors, from 2 to 4.
         per_source: how many may wait for one source.
         total: how many may wait in all.
     """
 
-    def __init__(self, size: int = 2, per_source: int = 64, total: int = 1024) -> None:
-        self._size = size
+    def __init__(self, size: int | None = None, per_source: int = 64, total: int = 1024) -> None:
+        self._size = max(2, min(4, os.cpu_count() or 2)) if size is None else size
         self._queue: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue(per_source, total)
         self._ready = threading.Condition()
         self._threads: list[threading.Thread] = []

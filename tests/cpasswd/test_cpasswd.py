@@ -272,6 +272,12 @@ def test_json_is_one_object_per_line_with_the_exit_code_in_the_last(daemon):
     assert json.loads(refused.stdout)["end"] | {"message": ""} == {"code": "unavailable", "exit": 4, "message": ""}
 
 
+def test_a_name_that_the_terminal_cannot_show_is_no_reason_to_fail(daemon, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    result = run(daemon([TERMS], [line("zürich", "changed"), end("ok", "ändert")]))
+    assert (result.returncode, result.stdout.split()[0]) == (0, b"z?rich")
+
+
 def test_text_from_elsewhere_cannot_move_the_cursor(daemon):
     result = run(daemon([TERMS], [line("evil\x1b[2J\n", "changed"), end("ok", "x\x07")]))
     assert b"\x1b" not in result.stdout

@@ -19,6 +19,7 @@ from beonss.core.intents import create_user, delete_user, set_lock
 from beonss.core.policy import Policy
 from beonss.core.registers import ABSENT, Key, Register, Stamp
 from beonss.core.view import AccountView
+from beonss.daemon import passwords
 from beonss.daemon.deliveries import Standing
 from beonss.daemon.passwords import ATTEMPTS_NOTE, ChangeRequest, Passwords, PasswordSettings
 from beonss.errors import Refused, StoreError, Unavailable
@@ -619,6 +620,17 @@ def test_the_value_written_is_a_password_register_and_nothing_else(house):
     assert decode(Password, house.store.view.register(Key(user.id, PASSWORD)).value).changed == DAY
     assert house.store.view.register(Key(user.id, AGING)) is None
     assert encode(user.password)
+
+
+def test_a_scheme_that_libcrypt_here_cannot_make_is_a_problem_told_at_the_start(house, monkeypatch):
+    assert house.passwords.problem() == ""
+    for schemes, words in ((lambda: ("yescrypt",), "cannot make sha512crypt"), (_no_libcrypt, "no libcrypt")):
+        monkeypatch.setattr(passwords, "schemes", schemes)
+        assert words in house.passwords.problem()
+
+
+def _no_libcrypt():
+    raise StoreError("this machine has no libcrypt")
 
 
 def test_the_authors_name_of_a_local_uid(house):

@@ -167,12 +167,20 @@ def test_requests_sent_ahead_wait_for_the_one_that_runs(daemon):
     assert [reply.code for reply in asker.replies() if isinstance(reply, End)] == ["kept", "ok"]
 
 
-@pytest.mark.parametrize("flood", [b'{"op":"echo"}\n' * 5000, b"x" * 8_388_609, b"nonsense\n", b"\xff\x00\n"])
+@pytest.mark.parametrize("flood", [b'{"op":"echo"}\n' * 5000, b"x" * 65537, b"nonsense\n", b"\xff\x00\n"])
 def test_a_flood_or_garbage_ends_the_connection_with_a_word(daemon, flood):
     asker = daemon.ask()
     asker.protocol.dataReceived(flood)
     assert [end.code for end in asker.replies()] == ["malformed"]
     assert asker.transport.disconnecting
+
+
+def test_only_root_may_send_long_lines(daemon):
+    asker = daemon.ask(0)
+    asker.send("echo", chunk="x" * 4_000_000)
+    assert asker.replies()[-1].code == "ok"
+    asker.protocol.dataReceived(b"x" * 8_388_609)
+    assert [end.code for end in asker.replies()] == ["malformed"]
 
 
 def test_many_requests_at_once_are_answered_without_recursion(daemon):
