@@ -8,7 +8,7 @@ crash repeats a delivery and never skips one. Targets block, so they run in thre
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -29,6 +29,8 @@ LISTED = 1000
 CURSOR_DELAY = 1.0
 #: Seconds that other masters leave to the one where a change was made, for targets they share.
 ORIGIN_FIRST = 5.0
+#: Accounts of one batch that the log names when a target does not take them.
+COMPLAINTS = 5
 _STANDING_FIELDS = frozenset({ENTRY, PRESENT, GONE})
 
 
@@ -58,6 +60,18 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+@runtime_checkable
+class TakesPlaintext(Protocol):
+    """A target that may need a user's own change, with the passwords themselves."""
+
+    @property
+    def takes_plaintext(self) -> bool:
+        """Whether it does."""
+
+    def change_as_user(self, state: State, old: bytes, new: bytes) -> Outcome:
+        """Change the password there as the user; ``state`` has the hash of the new one."""
 
 
 class AccountsLike(Protocol):
@@ -138,6 +152,7 @@ class Deliveries:
             def in_thread(function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
                 return deferToThreadPool(reactor, pool, function, *arguments)
 
+        self._in_thread = in_thread
         self._listeners: list[Progress] = []
         ground = _Ground(reactor, accounts, in_thread, chance, wall, self._tell)
         self._lanes = {target.name: Lane(target, ground) for target in targets}
@@ -232,6 +247,31 @@ class Deliveries:
         lane.target.reassert(chosen, shrink=shrink)
         lane.add_objects(objects | set(lane.backlog))
         return len(objects)
+
+    async def change_as_user(self, object_id: str, old: bytes, new: bytes) -> Mapping[str, Outcome]:
+        """Pass a user's own change on to the targets that take no hashes, while the plaintext is there.
+
+        To be called after the new hash was committed here; what succeeds counts as delivered.
+
+        Args:
+            object_id: the user.
+            old: the password until now; proven.
+            new: the new one.
+
+        Returns:
+            what came of it, by target; empty if no target needs it.
+        """
+        user = self._accounts.view.user_by_id(object_id)
+        if user is None:
+            return {}
+        outcomes: dict[str, Outcome] = {}
+        for lane in self._lanes.values():
+            target = lane.target
+            if isinstance(target, TakesPlaintext) and target.takes_plaintext:
+                state = states_of(self._accounts.view, object_id)[0]
+                outcomes[target.name] = await self._in_thread(target.change_as_user, state, old, new)
+                lane.add_objects([object_id], hurry=False)
+        return outcomes
 
     def _committed(self, rows: Sequence[Register]) -> None:
         view = self._accounts.view
@@ -359,13 +399,14 @@ class Lane:
         self._schedule()
         self._note_later()
 
-    def add_objects(self, objects: Iterable[str]) -> None:
-        """Deliver accounts again, at once."""
+    def add_objects(self, objects: Iterable[str], *, hurry: bool = True) -> None:
+        """Deliver accounts again, at once; with ``hurry`` also what waits for another try."""
         now, wall = self._reactor.seconds(), self._wall()
         for object_id in objects:
             self.backlog.add_object(object_id, now, wall)
-        self.backlog.hurry(now)
-        self._resting = now
+        if hurry:
+            self.backlog.hurry(now)
+            self._resting = now
         self._schedule()
 
     def _schedule(self) -> None:
@@ -408,18 +449,32 @@ class Lane:
         else:
             said = {(type(state), state.name): outcome for state, outcome in zip(states, outcomes, strict=True)}
             now = self._reactor.seconds()
+            news: list[tuple[str, str]] = []
             for object_id, wanted in plans.items():
                 outcome = _worst(said[type(state), state.name] for state in wanted)
-                if outcome.verdict not in {"delivered", "failed"}:
-                    self.log.warn(
-                        "{target} does not take {account}: {text}",
-                        target=self.target.name,
-                        account=self._accounts.view.describe(object_id),
-                        text=outcome.text,
-                    )
+                before = self.backlog.find(object_id)
+                if outcome.verdict in {"conflict", "refused"} and (before is None or before.text != outcome.text):
+                    news.append((object_id, outcome.text))
                 self.backlog.settle(object_id, outcome, now, self._chance())
+            self._complain(news)
             self.error, self._failures = None, 0
         self._tell(self.target.name, frozenset(taken))
+
+    def _complain(self, news: list[tuple[str, str]]) -> None:
+        """Log what the target does not take, once for each reason; of many in one batch only the first."""
+        for object_id, text in news[:COMPLAINTS]:
+            self.log.warn(
+                "{target} does not take {account}: {text}",
+                target=self.target.name,
+                account=self._accounts.view.describe(object_id),
+                text=text,
+            )
+        if len(news) > COMPLAINTS:
+            self.log.warn(
+                "{target} does not take {count} more accounts; see: beonss accounts show NAME",
+                target=self.target.name,
+                count=len(news) - COMPLAINTS,
+            )
 
     def _failed(self, taken: list[str], error: Exception) -> None:
         self._failures += 1

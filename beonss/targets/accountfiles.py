@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beonss.core.delivery import ABSENT, GroupState, PermanentTargetError, State, UserState, mark, shadow_hash
+from beonss.core.importing import split_hash
 from beonss.core.passwdfile import (
     GROUP,
     GSHADOW,
@@ -87,8 +88,11 @@ class AccountFiles:
             case PasswdLine():
                 return mark(line.password, line.uid, line.gid, line.gecos, line.home, line.shell)
             case ShadowLine():
-                days = (line.changed, line.minimum, line.maximum, line.warning, line.inactive, line.expires)
-                return mark(line.hash, *days)
+                # However "no password" and "locked" are written, they are the same; an empty field is an open door.
+                bare, locked = split_hash(line.hash) if line.hash else ("", False)
+                days = (line.minimum, line.maximum, line.warning, line.inactive, line.expires)
+                # The day of a password that is not there means nothing.
+                return mark(bare, "none" if bare is None else line.changed, locked, *days)
             case GroupLine():
                 return mark(line.gid, *sorted(set(line.members) - self._machine_users(line.members)))
             case GshadowLine():
@@ -125,7 +129,7 @@ class AccountFiles:
             "shadow": ShadowLine(
                 entry.name,
                 shadow_hash(password, state.locked),
-                password.changed if password is not None else None,
+                password.changed if password is not None else old.changed if old is not None else None,
                 aging.minimum,
                 aging.maximum,
                 aging.warning,

@@ -8,6 +8,7 @@ null forgets it. A line torn by a crash is dropped: losing a mark makes an edit 
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,7 @@ Entry = tuple[str, str, Mark]
 
 
 class Journal:
-    """The marks of one target, in memory and in a file; blocking, for one thread at a time.
+    """The marks of one target, in memory and in a file; blocking.
 
     Raises:
         StoreError: the file cannot be read or written.
@@ -46,6 +47,8 @@ class Journal:
         self._marks: dict[tuple[str, str], Mark] = {}
         self._objects: dict[tuple[str, str], set[str]] = {}
         self._lines = 0
+        # A user's own change may come beside a delivery.
+        self._lock = threading.Lock()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             torn = self._load()
@@ -71,6 +74,10 @@ class Journal:
 
     def record(self, entries: Iterable[Entry]) -> None:
         """Note marks, durably, before returning."""
+        with self._lock:
+            self._record(entries)
+
+    def _record(self, entries: Iterable[Entry]) -> None:
         lines = []
         for kind, name, mark in entries:
             self._apply(kind, name, mark)

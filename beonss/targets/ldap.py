@@ -87,6 +87,7 @@ class LdapTarget:
     def __init__(self, settings: LdapSettings) -> None:
         self.settings = settings
         self.name = settings.name
+        self.takes_plaintext = settings.mode == "exop"
         self._journal = Journal(settings.journal)
         self._foreign: dict[str, str] = {}
         self._reasserted: set[str] = set()
@@ -221,7 +222,7 @@ class LdapTarget:
             return DELIVERED
         return Outcome("refused", f"{self.settings.name}: pending for {state.name}: run cpasswd again")
 
-    def change_as_user(self, state: UserState, old: bytes, new: bytes) -> Outcome:
+    def change_as_user(self, state: State, old: bytes, new: bytes) -> Outcome:
         """Change a password in the directory as the user who asks for it (RFC 3062).
 
         Args:
@@ -229,7 +230,7 @@ class LdapTarget:
             old: the password in the directory.
             new: the new one.
         """
-        if self.settings.mode != "exop" or state.password is None:
+        if self.settings.mode != "exop" or isinstance(state, GroupState) or state.password is None:
             return DELIVERED
         try:
             with LdapConnection(self.settings.server) as connection:

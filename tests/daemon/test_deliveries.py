@@ -6,6 +6,7 @@ import pytest
 from support.fake_accounts import THERE, FakeAccounts
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 
 from beonss.core import intents
 from beonss.core.accounts import GroupEntry, Password, UserEntry
@@ -13,7 +14,7 @@ from beonss.core.backlog import LOOK_AGAIN
 from beonss.core.delivery import DELIVERED, GroupState, Outcome, TemporaryTargetError, UserState
 from beonss.core.registers import Key, Register, Stamp
 from beonss.core.view import AccountView
-from beonss.daemon.deliveries import CURSOR_DELAY, LISTED, ORIGIN_FIRST, Deliveries
+from beonss.daemon.deliveries import COMPLAINTS, CURSOR_DELAY, LISTED, ORIGIN_FIRST, Deliveries
 
 
 class FakeTarget:
@@ -358,6 +359,48 @@ def test_reassert_tells_the_target_and_tries_at_once(bench):
     assert len(target.have) == 2
     with pytest.raises(KeyError):
         bench.deliveries.reassert("no-such", None)
+
+
+def test_what_a_target_does_not_take_is_logged_once_and_not_by_thousands(bench):
+    told = []
+
+    def observe(event):
+        if event["log_namespace"].startswith("beonss"):
+            told.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        for number in range(50):
+            bench.targets[0].answers[f"u{number}"] = Outcome("refused", "no such entry")
+            bench.accounts.user(f"u{number}")
+        bench.turn()
+        assert len(told) == COMPLAINTS + 1
+        assert told[-1] == "t does not take 45 more accounts; see: beonss accounts show NAME"
+        for _ in range(10):
+            bench.turn(LOOK_AGAIN)
+        assert len(told) == COMPLAINTS + 1
+        assert len(bench.targets[0].batches) >= 5
+    finally:
+        globalLogPublisher.removeObserver(observe)
+
+
+def test_a_users_own_change_goes_to_the_targets_that_need_the_plaintext():
+    target = FakeTarget("directory")
+    target.takes_plaintext = True
+    passed = []
+    target.change_as_user = lambda state, old, new: passed.append((state.name, old, new)) or DELIVERED
+    bench = Bench(target, FakeTarget("files"))
+    bench.accounts.user("alice")
+    bench.turn()
+    identifier = bench.accounts.view.user("alice").id
+    assert bench.run(bench.deliveries.change_as_user(identifier, b"old", b"new")) == [{"directory": DELIVERED}]
+    assert passed == [("alice", b"old", b"new")]
+    bench.turn()
+    assert target.batches == [["alice"], ["alice"]]
+    assert bench.run(bench.deliveries.change_as_user("0" * 32, b"old", b"new")) == [{}]
+    target.takes_plaintext = False
+    assert bench.run(bench.deliveries.change_as_user(identifier, b"old", b"new")) == [{}]
+    bench.stop()
 
 
 def test_stopping_waits_for_what_is_on_its_way():

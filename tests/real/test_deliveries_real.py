@@ -192,6 +192,5 @@ def test_the_daemon_ends_by_itself_and_logged_no_hash(machine):
     # twistd ends itself by the signal it got, after everything was stopped.
     assert machine.stop(signal.SIGTERM) in {0, -signal.SIGTERM}
     log = machine.log.read_text()
-    print(log)
     assert "$6$" not in log
     assert "Traceback" not in log
