@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from beonss.core.attempts import LOCAL, Source
 from beonss.core.change import Outcome
 from beonss.core.view import AccountView
-from beonss.daemon.passwords import ChangeRequest, Tell
+from beonss.daemon.following import Tell
+from beonss.daemon.passwords import ChangeRequest
 from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.wire.control import secret_parameter, text_parameter

@@ -6,40 +6,31 @@ place, as each becomes known. A plaintext password is in memory here, as long as
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.core.accounts import PASSWORD, Password, encode
 from beonss.core.attempts import AttemptLimits, Attempts, Source
-from beonss.core.change import Account, Line, Outcome, State, check_owner, checked_account, outcome
-from beonss.core.delivery import Outcome as Delivered
-from beonss.core.delivery import Verdict
+from beonss.core.change import Account, Line, Outcome, check_owner, checked_account, outcome
 from beonss.core.hashes import DEFAULT_SCHEME, SCHEMES
 from beonss.core.policy import Policy, impossibilities, weaknesses
-from beonss.core.registers import ABSENT, Change, Key, Register, Stamp
+from beonss.core.registers import ABSENT, Change, Key, Register
 from beonss.core.view import AccountView, User
-from beonss.errors import BeonssError, MalformedError, Refused, StoreError, Unavailable
+from beonss.daemon.attempt_memory import AttemptMemory, Notes
+from beonss.daemon.audit_trail import AuditTrail
+from beonss.daemon.following import Answers, AsUser, Following, Masters, Targets, TargetStanding, Tell
+from beonss.errors import BeonssError, Refused, StoreError, Unavailable
 from beonss.store.audit import AuditLog
 from beonss.store.crypt import ENTROPY, UnusableHash, schemes
 from beonss.store.hashing import HashingThreads
 
 T = TypeVar("T")
-Tell = Callable[[Line], None]
-
-#: The note under which the remembered failures outlive a restart.
-ATTEMPTS_NOTE = "password-attempts"
-#: Seconds between two times they are kept.
-KEEP_INTERVAL = 60.0
-#: Refusals that cost a guesser nothing are told to the audit log once in so many seconds for each user and source.
-QUIET = 10.0
-_CHEAP = {"rate-limited", "busy", "unknown-user", "below-floor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,63 +88,7 @@ class ChangeRequest:
     privileged: bool = False
 
 
-class PeerStanding(Protocol):
-    """Another master, as far as a change looks at it; :class:`beonss.daemon.sync.PeerState` is one."""
-
-    @property
-    def reachable(self) -> bool:
-        """Whether it is connected now."""
-
-    @property
-    def since(self) -> float | None:
-        """Since when that is so, wall seconds."""
-
-
-class Masters(Protocol):
-    """The other masters; :class:`beonss.daemon.sync.Sync` is one."""
-
-    @property
-    def peers(self) -> Mapping[str, PeerStanding]:
-        """All other masters by name."""
-
-    def holds(self, name: str, stamp: Stamp) -> bool:
-        """Say whether a master acknowledged to hold a write durably."""
-
-    def on_acknowledge(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Have ``callback`` called when a master acknowledged something new; return what ends that."""
-
-
-class TargetStanding(Protocol):
-    """How an account stands at a target; :class:`beonss.daemon.deliveries.Standing` is one."""
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """What came of its last delivery; None if there was none yet."""
-
-    @property
-    def text(self) -> str:
-        """Why it is not delivered; may be empty."""
-
-
-class Targets(Protocol):
-    """The delivery targets of this master; :class:`beonss.daemon.deliveries.Deliveries` is one."""
-
-    def targets(self) -> Sequence[str]:
-        """Return their names."""
-
-    def standing(self, target: str, object_id: str) -> TargetStanding:
-        """Return how an account stands at a target."""
-
-    def on_progress(self, listener: Callable[[str, frozenset[str]], None]) -> Callable[[], None]:
-        """Have ``listener(target, object ids)`` called after each delivery; return what ends that."""
-
-
-#: Begins a change, as the user, at targets that take it in no other way: (object id, old, new) -> what comes of it,
-#: by the target's name; :class:`beonss.daemon.direct_changes.DirectChanges` is one.
-AsUser = Callable[[str, bytes, bytes], Mapping[str, "Deferred[Delivered]"]]
-
-
-class Store(Protocol):
+class Store(Notes, Protocol):
     """The accounts on this machine; :class:`beonss.daemon.accounts.Accounts` is one."""
 
     @property
@@ -162,12 +97,6 @@ class Store(Protocol):
 
     async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
         """Make changes durable here."""
-
-    async def get(self, name: str) -> bytes | None:
-        """Return a note."""
-
-    async def put(self, name: str, value: bytes | None) -> None:
-        """Keep a note."""
 
 
 class Passwords:
@@ -214,48 +143,26 @@ class Passwords:
         self._targets = targets
         self._as_user = as_user
         self._hashing = hashing
-        self._audit_log = audit
+        self._trail = AuditTrail(audit, self._now)
         self._ready = ready
         self._random = random
-        self._quiet: dict[tuple[str, str, str], float] = {}
-        self._keeping: LoopingCall | None = None
         self.name = name
         self.settings = settings or PasswordSettings()
         self.attempts = Attempts(self.settings.limits)
+        self._memory = AttemptMemory(reactor, accounts, self.attempts)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take over the failures remembered before a restart, and keep them from now on."""
-        try:
-            kept = await self._accounts.get(ATTEMPTS_NOTE)
-            if kept is not None:
-                self.attempts.load(kept, self._now())
-        except (StoreError, MalformedError):
-            self.log.failure("the remembered password failures cannot be read; starting without them")
         if problem := self.problem():
             self.log.error("{problem}", problem=problem)
-        self._keeping = LoopingCall(self._keep)
-        self._keeping.clock = self._reactor
-        self._keeping.start(KEEP_INTERVAL, now=False).addErrback(
-            lambda failure: self.log.failure("keeping password failures stopped", failure)
-        )
+        await self._memory.start()
 
     async def stop(self) -> None:
         """Keep the failures once more and end the hashing threads; call it before the accounts are stopped."""
-        if self._keeping is not None and self._keeping.running:
-            self._keeping.stop()
-        await Deferred.fromCoroutine(self._write_attempts())
+        await self._memory.stop()
         self._hashing.close()
-
-    def _keep(self) -> "Deferred[None]":
-        return Deferred.fromCoroutine(self._write_attempts())
-
-    async def _write_attempts(self) -> None:
-        try:
-            await self._accounts.put(ATTEMPTS_NOTE, self.attempts.dump())
-        except BeonssError:
-            self.log.failure("the password failures cannot be kept; they are remembered until the daemon ends")
 
     # --- logins -----------------------------------------------------------------------------------------------------
 
@@ -272,9 +179,9 @@ class Passwords:
             if account.locked:
                 raise Refused("locked", f"the account {user!r} is locked; ask an administrator of the cluster")
         except Refused as error:
-            self._record("authenticate", user, source, outcome="refused", code=error.code)
+            self._trail.record("authenticate", user, source, outcome="refused", code=error.code)
             return AuthResult(False, error.code, str(error))
-        self._record("authenticate", user, source, outcome="ok")
+        self._trail.record("authenticate", user, source, outcome="ok")
         return AuthResult(True, "ok")
 
     async def _prove(self, account: User, password: bytes, source: Source) -> None:
@@ -323,13 +230,13 @@ class Passwords:
             self._record_change(request, error)
             raise
         written = await _shielded(Deferred.fromCoroutine(self._commit(request, account, seen, hash_)))
-        direct: Mapping[str, Deferred[Delivered]] = {}
+        direct: Answers = {}
         if self._as_user is not None and request.old is not None:
             direct = self._as_user(written.key.object, request.old, request.new)
         result = await self._followed(written, direct, tell)
         if warnings:
             result = replace(result, message=f"{result.message}. It is a weak one: {warnings}")
-        self._record(
+        self._trail.record(
             "password-held",
             request.user,
             request.source,
@@ -386,9 +293,9 @@ class Passwords:
         )
         return written
 
-    async def _followed(self, written: Register, direct: Mapping[str, "Deferred[Delivered]"], tell: Tell) -> Outcome:
+    async def _followed(self, written: Register, direct: Answers, tell: Tell) -> Outcome:
         """Tell who has the change until everybody has or the patience ends."""
-        following = _Following(
+        following = Following(
             self.name,
             written,
             masters=self._masters,
@@ -406,7 +313,7 @@ class Passwords:
             following.progress(target, objects)
             look()
 
-        def answered(result: Delivered, target: str) -> None:
+        def answered(result: TargetStanding, target: str) -> None:
             following.answered(target, result)
             look()
 
@@ -518,7 +425,7 @@ class Passwords:
 
     def _record_change(self, request: ChangeRequest, error: BeonssError | None) -> None:
         code = None if error is None else error.code if isinstance(error, Refused) else type(error).__name__
-        self._record(
+        self._trail.record(
             "change-password",
             request.user,
             request.source,
@@ -527,118 +434,6 @@ class Passwords:
             author=request.author,
             privileged=request.privileged,
         )
-
-    def _record(self, event: str, user: str, source: Source, **fields: str | int | bool | None) -> None:
-        code = fields.get("code")
-        if code in _CHEAP and not self._is_news((event, user, source.key)):
-            return
-        try:
-            self._audit_log.record(event, user=user, source=str(source), **fields)
-        except StoreError:
-            self.log.failure("an audit line is lost: {event} of {user}", event=event, user=user)
-
-    def _is_news(self, what: tuple[str, str, str]) -> bool:
-        now = self._now()
-        if now - self._quiet.get(what, -QUIET) < QUIET:
-            return False
-        if len(self._quiet) >= 4096:
-            self._quiet.clear()
-        self._quiet[what] = now
-        return True
-
-
-class _Following:
-    """Who has a write by now."""
-
-    def __init__(
-        self,
-        name: str,
-        written: Register,
-        *,
-        masters: Masters,
-        targets: Targets | None,
-        direct: Iterable[str],
-        tell: Tell,
-    ) -> None:
-        self._written = written
-        self._masters = masters
-        self._targets = targets
-        self._tell = tell
-        self._last: dict[tuple[str, str], Line] = {}
-        # Targets that have tried since: what they said before was about an older value.
-        self._tried: set[str] = set()
-        # Those that are told as the user: what their ordinary delivery says does not count.
-        self._direct: dict[str, TargetStanding | None] = dict.fromkeys(direct)
-        self._waiting = {("master", peer) for peer in masters.peers}
-        named = targets.targets() if targets is not None else ()
-        self._waiting |= {("target", target) for target in (*named, *direct)}
-        self._say(Line("master", name, "changed"))
-
-    @property
-    def lines(self) -> list[Line]:
-        """What each place said last."""
-        return list(self._last.values())
-
-    def look(self) -> bool:
-        """Tell what became known; return whether there is nothing more to wait for."""
-        peers = self._masters.peers
-        for kind, name in sorted(self._waiting):
-            if kind == "target":
-                self._look_at_target(name)
-            elif self._masters.holds(name, self._written.stamp):
-                self._settle(Line("master", name, "changed"))
-            elif name not in peers:
-                self._waiting.discard((kind, name))  # removed from the cluster in this moment
-            elif not peers[name].reachable:
-                self._note(Line("master", name, "buffered", "away", peers[name].since))
-        # A place that is away is known as well as it can be; one that is coming is waited for.
-        return all(place in self._last for place in self._waiting)
-
-    def give_up(self, patience: float) -> None:
-        """Tell of those that said nothing in time."""
-        for kind, name in sorted(self._waiting):
-            if (kind, name) in self._last:
-                continue
-            if kind == "master":
-                self._note(Line("master", name, "buffered", f"did not confirm it within {patience:g} s"))
-            else:
-                self._note(Line("target", name, "pending", f"did not take it within {patience:g} s"))
-
-    def progress(self, target: str, objects: frozenset[str]) -> None:
-        """Note that a target tried some accounts."""
-        if self._written.key.object in objects:
-            self._tried.add(target)
-
-    def answered(self, target: str, answer: TargetStanding) -> None:
-        """Note what came of a change that a target was told as the user."""
-        self._direct[target] = answer
-
-    def _look_at_target(self, name: str) -> None:
-        if name in self._direct:
-            if (answer := self._direct[name]) is not None:
-                state: State = "changed" if answer.verdict == "delivered" else "refused"
-                self._settle(Line("target", name, state, "" if state == "changed" else answer.text))
-            return
-        assert self._targets is not None
-        standing = self._targets.standing(name, self._written.key.object)
-        if standing.verdict == "delivered":
-            self._settle(Line("target", name, "changed"))
-        elif standing.verdict in {"refused", "conflict"} and name in self._tried:
-            self._settle(Line("target", name, "refused", standing.text))
-        elif standing.text and (standing.verdict is None or name in self._tried):
-            self._note(Line("target", name, "pending", standing.text))
-
-    def _settle(self, line: Line) -> None:
-        self._waiting.discard((line.kind, line.name))
-        self._say(line)
-
-    def _note(self, line: Line) -> None:
-        if self._last.get((line.kind, line.name)) != line:
-            self._say(line)
-
-    def _say(self, line: Line) -> None:
-        self._last[line.kind, line.name] = line
-        self._tell(line)
 
 
 def _weak(reasons: Sequence[tuple[str, str]]) -> Refused:

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 
 from beonss.core.attempts import Source
 from beonss.core.change import Outcome, line_of
-from beonss.daemon.passwords import AuthResult, ChangeRequest, Passwords, Tell
+from beonss.daemon.following import Tell
+from beonss.daemon.passwords import AuthResult, ChangeRequest, Passwords
 from beonss.errors import MalformedError, Refused
 
 AUTHENTICATE = "authenticate"

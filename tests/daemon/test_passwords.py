@@ -20,8 +20,9 @@ from beonss.core.policy import Policy
 from beonss.core.registers import ABSENT, Key, Register, Stamp
 from beonss.core.view import AccountView
 from beonss.daemon import passwords
+from beonss.daemon.attempt_memory import NOTE
 from beonss.daemon.deliveries import Standing
-from beonss.daemon.passwords import ATTEMPTS_NOTE, ChangeRequest, Passwords, PasswordSettings
+from beonss.daemon.passwords import ChangeRequest, Passwords, PasswordSettings
 from beonss.errors import Refused, StoreError, Unavailable
 from beonss.store.audit import AuditLog, read_audit
 from beonss.store.crypt import UnusableHash
@@ -293,12 +294,12 @@ def test_remembered_failures_outlive_a_restart(house, tmp_path):
     assert again.login().code == "rate-limited"
     again.clock.advance(61)
     Deferred.fromCoroutine(again.passwords.stop())
-    assert ATTEMPTS_NOTE in again.store.notes
-    assert b"guess" not in again.store.notes[ATTEMPTS_NOTE]
+    assert NOTE in again.store.notes
+    assert b"guess" not in again.store.notes[NOTE]
 
 
 def test_unreadable_or_unwritable_memory_of_failures_stops_nothing(house, logged_errors):
-    house.store.notes[ATTEMPTS_NOTE] = b"garbage"
+    house.store.notes[NOTE] = b"garbage"
     Deferred.fromCoroutine(house.passwords.start())
     house.store.error = StoreError("disk full")
     house.clock.advance(61)
