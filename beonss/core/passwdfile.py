@@ -7,6 +7,7 @@ entry becomes a :class:`Problem` with its number. Writing does fail, with :class
 value that would add a field or a line to the file: such a value may come from another machine.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -17,6 +18,10 @@ from beonss.errors import BeonssError
 MAXIMUM_ID = 2**32 - 2
 #: The longest login name of Linux: LOGIN_NAME_MAX counts the final NUL byte.
 MAXIMUM_NAME = 255
+#: What would end a line, or the text for a program in C.
+_BREAKING = re.compile(r"[\n\r\0]")
+#: Nearly all names; others are looked at more closely.
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_-]*", re.ASCII)
 
 
 class UnwritableError(BeonssError):
@@ -123,19 +128,22 @@ class Format(Generic[E]):
         wrong = name_problem(fields[0])
         if wrong is not None:
             raise UnwritableError(f"{self.name}: {wrong}")
-        for number, field in enumerate(fields, 1):
-            if any(character in field for character in ":\n\0\r"):
-                raise UnwritableError(
-                    f"{self.name}: field {number} of {fields[0]!r} holds a colon, a line end or a NUL byte"
-                )
+        text = ":".join(fields)
+        if text.count(":") != len(fields) - 1 or _BREAKING.search(text):
+            number = next(number for number, field in enumerate(fields, 1) if ":" in field or _BREAKING.search(field))
+            raise UnwritableError(
+                f"{self.name}: field {number} of {fields[0]!r} holds a colon, a line end or a NUL byte"
+            )
         try:
-            return ":".join(fields).encode("utf-8", "surrogateescape") + b"\n"
+            return text.encode("utf-8", "surrogateescape") + b"\n"
         except UnicodeEncodeError:
             raise UnwritableError(f"{self.name}: a field of {fields[0]!r} is no text that can be written") from None
 
 
 def name_problem(name: str) -> str | None:
     """Say why ``name`` cannot be a user's or group's name in these files, or None if it can."""
+    if _PLAIN_NAME.fullmatch(name) and len(name) <= MAXIMUM_NAME:
+        return None
     if not name:
         return "a name is empty"
     if len(name) > MAXIMUM_NAME:
@@ -290,7 +298,11 @@ class Document(Generic[E]):
         return tuple(found)
 
     def edited(self, changes: Mapping[str, E | None]) -> "Document[E]":
-        """Return the document with some entries set or, where the value is None, taken out.
+        """Return the document that :meth:`edited_lines` makes."""
+        return Document(self.format, tuple(self.edited_lines(changes)))
+
+    def edited_lines(self, changes: Mapping[str, E | None]) -> list[bytes]:
+        """Return the lines with some entries set or, where the value is None, taken out.
 
         A set entry keeps its place, and further lines with its name go, because a lookup would find only one;
         a new one comes after the last entry, so before NIS ``+`` lines that end the file, in which a lookup
@@ -315,7 +327,7 @@ class Document(Generic[E]):
             if before is not None and not before.endswith(b"\n"):
                 lines[place - 1] = before + b"\n"
             lines[place:place] = added
-        return Document(self.format, tuple(line for line in lines if line is not None))
+        return [line for line in lines if line is not None]
 
     def _end(self) -> int:
         last = max((positions[-1] for positions in self._index.values()), default=-1)
@@ -342,9 +354,13 @@ class Document(Generic[E]):
         return entry
 
 
+_NO_ENTRY = frozenset(b"+-#")
+
+
 def _is_candidate(line: bytes) -> bool:
     """Say whether a line claims to be an entry: not blank, no comment, no NIS line."""
-    return line[:1] not in {b"+", b"-", b"#"} and not line.isspace()
+    first = line[0]
+    return first not in _NO_ENTRY and not (first <= 32 and line.isspace())
 
 
 def read(kind: Format[E], data: bytes) -> Document[E]:

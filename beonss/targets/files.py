@@ -186,13 +186,15 @@ class FilesTarget:
 
     def _too_many(self, files: AccountFiles, leaving: list[State], permission: _Permission) -> Outcome | None:
         """Return the refusal to take out so many accounts at once, or None."""
+        if not leaving or permission.shrink:
+            return None
         count = 0
         for state in leaving:
             file = "passwd" if isinstance(state, UserState) else "group"
             if any(name in files.documents[file] for name in self._journal.names_of(file, state.object)):
                 count += 1
         total = sum(1 for file in ("passwd", "group") for _ in self._journal.names(file))
-        if permission.shrink or not (is_many(count, total) or 1 < count == total):
+        if not (is_many(count, total) or 1 < count == total):
             return None
         return Outcome(
             "refused",
@@ -293,9 +295,10 @@ class FilesTarget:
         """Note the intent, replace the files, note the success."""
         new: dict[str, bytes] = {}
         for name, snapshot in files.snapshots.items():
-            data = files.documents[name].edited(edit.changes[name]).data
-            if data != snapshot.data:
-                new[name] = data
+            if edit.changes[name]:
+                data = b"".join(files.documents[name].edited_lines(edit.changes[name]))
+                if data != snapshot.data:
+                    new[name] = data
         self._journal.record(edit.intents)
         for name in FILES:
             if name in new:

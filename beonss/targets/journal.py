@@ -16,6 +16,7 @@ from typing import NamedTuple
 from beonss.errors import StoreError
 
 _SLACK = 1000
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Mark(NamedTuple):
@@ -157,7 +158,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _line(kind: str, name: str, mark: Mark) -> bytes:
-    return json.dumps([kind, name, *mark], separators=(",", ":")).encode("ascii") + b"\n"
+    return _ENCODER.encode([kind, name, *mark]).encode("ascii") + b"\n"
 
 
 def _read(line: bytes) -> Entry | None:
