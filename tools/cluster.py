@@ -62,6 +62,7 @@ class Machine:
 
     Attributes:
         arguments: what follows ``twistd -n`` on its command line.
+        prefix: a command that runs it (``unshare``, ``faketime``).
     """
 
     name: str
@@ -69,6 +70,7 @@ class Machine:
     dns: tuple[str, int]
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,7 +97,7 @@ class Machine:
         assert self.process is None
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(BIN / "twistd"), "-n", "--pidfile=", "beonss", *self.arguments],
+                [*self.prefix, str(BIN / "twistd"), "-n", "--pidfile=", "beonss", *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -12,10 +12,10 @@ import threading
 
 import pytest
 from cluster import BIN, ROOT, wait_until
+from support.people import PASSWORD, import_people
 from support.requires import missing
 
 ZONE = "fellow.aero.org"
-PASSWORD = "second-breakfast-77"
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +27,7 @@ def running(cluster, directory):
     fellowship = cluster.add_master("fellowship")
     node = cluster.add_node("r01n07")
     cluster.start(gamgee, fellowship, node)
-    hashed = subprocess.run(
-        ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    users = {"sam": 2001, "rosie": 2002, "pippin": 2003, "merry": 2004, "bilbo": 2005}
-    (directory / "passwd").write_text(
-        "root:x:0:0::/root:/bin/sh\n" + "".join(f"{n}:x:{u}:2000:{n}:/home/{n}:/bin/sh\n" for n, u in users.items())
-    )
-    (directory / "group").write_text("hobbits:x:2000:\ngardeners:x:2100:sam,rosie\n")
-    shadow = directory / "shadow"
-    shadow.touch(0o600)
-    shadow.write_text("".join(f"{n}:{hashed}:19000:0:99999:7:::\n" for n in users))
-    cluster.run(
-        "beonss", "accounts", "import", "--control", str(frodo.control), "--passwd", str(directory / "passwd"),
-        "--group", str(directory / "group"), "--shadow", str(shadow),
-    )  # fmt: skip
-    for machine in cluster.everything():
-        wait_until(lambda machine=machine: machine.nslcd.user("bilbo") is not None, f"bilbo is on {machine.name}")
+    import_people(cluster, frodo, directory)
     return cluster
 
 

@@ -1,0 +1,172 @@
+"""What a master does with what is broken: a clear word, an exit code, and nothing lost."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cluster import BIN, ROOT, wait_until
+from support.people import PASSWORD, import_people
+from support.requires import missing
+
+
+@pytest.fixture(scope="module")
+def frodo(cluster, directory):
+    """Return a master that has run with users and is stopped."""
+    frodo = cluster.add_master("frodo")
+    cluster.start(frodo)
+    import_people(cluster, frodo, directory)
+    frodo.stop()
+    return frodo
+
+
+@pytest.fixture
+def state(frodo, tmp_path):
+    """Return a copy of the master's state directory to do damage to."""
+    copy = tmp_path / "state"
+    shutil.copytree(frodo.directory / "state", copy)
+    copy.chmod(0o700)
+    return copy
+
+
+def start(frodo, *prefix, state=None, config=None):
+    """Start the master to its end, which must come by itself."""
+    words = list(map(str, frodo.arguments))
+    for option, value in (("--state", state), ("--config", config)):
+        if value is not None:
+            words[words.index(option) + 1] = str(value)
+    done = subprocess.run(
+        [*prefix, str(BIN / "twistd"), "-n", "--pidfile=", "beonss", *words],
+        cwd=frodo.directory, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[cluster\n", ":1:"),
+        ("", "cluster"),
+        ("[cluster]\nname = 7\n", "name"),
+        ('[cluster]\nname = "x"\nzone = "x.example"\ncolour = "red"\n', "colour"),
+        ("\x00\x01\x02", "TOML"),
+    ],
+)
+def test_a_broken_description(frodo, tmp_path, text, says):
+    config = tmp_path / "broken.toml"
+    config.write_text(text)
+    said = start(frodo, config=config)
+    assert "broken.toml" in said
+    assert says in said
+
+
+def test_a_description_that_is_not_there(frodo, tmp_path):
+    assert "no-such.toml" in start(frodo, config=tmp_path / "no-such.toml")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "holes"])
+def test_a_damaged_database_is_left_as_it_is(frodo, state, damage):
+    database = state / "accounts.db"
+    data = database.read_bytes()
+    if damage == "truncated":
+        bad = data[: len(data) // 2]
+    elif damage == "garbage":
+        bad = b"all that is gold does not glitter\n" * 500
+    else:
+        bad = data[:4096] + b"\xa5" * (len(data) - 8192) + data[-4096:]
+    for path in state.glob("accounts.db-*"):
+        path.unlink()
+    database.write_bytes(bad)
+    said = start(frodo, state=state)
+    assert "accounts.db" in said
+    assert database.read_bytes() == bad
+
+
+def test_an_empty_or_strange_state_directory(frodo, tmp_path):
+    assert "beonss init" in start(frodo, state=tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "beonss join" in start(frodo, state=tmp_path / "empty")
+
+
+def test_a_private_key_that_others_may_read(frodo, state):
+    (state / "member.key").chmod(0o644)
+    assert "chmod 600" in start(frodo, state=state)
+
+
+def test_a_member_list_that_was_tampered_with(frodo, state):
+    members = state / "members"
+    data = bytearray(members.read_bytes())
+    data[len(data) // 2] ^= 1
+    members.write_bytes(data)
+    assert "members" in start(frodo, state=state)
+
+
+def test_a_state_directory_in_use(cluster, frodo):
+    cluster.start(frodo)
+    try:
+        assert "in use" in start(frodo)
+    finally:
+        frodo.stop()
+
+
+def test_a_read_only_state_directory(frodo, state):
+    if os.geteuid() != 0:
+        missing("root (to mount read-only)", "run as root")
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    said = start(frodo, "unshare", "--mount", "sh", "-c", script, str(state), state=state)
+    assert str(state) in said
+    assert "read-only" in said.lower() or "cannot" in said.lower()
+
+
+def test_a_full_disk_refuses_changes_and_loses_nothing(cluster, frodo, state):
+    if os.geteuid() != 0:
+        missing("root (to mount a small file system)", "run as root")
+    words = list(map(str, frodo.arguments))
+    words[words.index("--state") + 1] = str(state)
+    script = (
+        'cp -a "$0" "$0.kept" && mount -t tmpfs -o size=2m,mode=700 tmpfs "$0" && cp -a "$0.kept/." "$0" && exec "$@"'
+    )
+    saved = frodo.arguments
+    frodo.arguments, frodo.prefix = words, ("unshare", "--mount", "sh", "-c", script, str(state))
+    try:
+        cluster.start(frodo)
+        inside = Path(f"/proc/{frodo.process.pid}/root{state}")
+        with (inside / "ballast").open("wb") as ballast, pytest.raises(OSError, match="space"):
+            while True:
+                ballast.write(bytes(4096))
+                ballast.flush()
+        refused = False
+        for number in range(200):
+            done = cluster.run(
+                "cpasswd", "sam", "--stdin", "--socket", str(frodo.control),
+                text=f"Full-of-mushrooms-{number}\n", check=False,
+            )  # fmt: skip
+            if done.returncode:
+                refused = True
+                break
+        assert refused, "a full disk never refused anything"
+        assert "Traceback" not in done.stdout + done.stderr
+        held = PASSWORD if number == 0 else f"Full-of-mushrooms-{number - 1}"
+        assert frodo.nslcd.login("sam", held), "the last acknowledged password holds"
+        assert frodo.nslcd.user("sam") is not None
+        (inside / "ballast").unlink()
+        if frodo.process.poll() is None:
+            wait_until(
+                lambda: not cluster.run(
+                    "cpasswd", "sam", "--stdin", "--socket", str(frodo.control),
+                    text="Room-at-last-1\n", check=False,
+                ).returncode,
+                "with room again, changes are taken",
+            )  # fmt: skip
+            assert frodo.nslcd.login("sam", "Room-at-last-1")
+    finally:
+        frodo.stop()
+        frodo.arguments, frodo.prefix = saved, ()
+
+
+def test_the_examples_are_sound(cluster):
+    for path in sorted((ROOT / "examples").glob("*.toml")):
+        cluster.run("beonss", "check", str(path))

@@ -1,0 +1,97 @@
+"""The stock modules of the distribution on a real node: getent, id, a login and plain passwd against real masters."""
+
+import shutil
+
+import pytest
+from support.namespace import StockModules
+from support.people import PASSWORD, import_people
+from support.requires import missing
+
+ZONE = "fellow.aero.org"
+
+
+@pytest.fixture(scope="module")
+def running(cluster, directory):
+    """Return the cluster with two masters and a node."""
+    frodo = cluster.add_master("frodo")
+    cluster.start(frodo)
+    gamgee = cluster.add_master("gamgee")
+    node = cluster.add_node("r01n07")
+    cluster.start(gamgee, node)
+    import_people(cluster, frodo, directory)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def on_node(running, directory):
+    """Return the programs of the node, in a mount namespace with a private /etc."""
+    place = directory / "stock-node"
+    place.mkdir()
+    return StockModules(place, running.nodes["r01n07"].nslcd.path)
+
+
+@pytest.fixture(scope="module")
+def on_master(running, directory):
+    """Return the programs of a master."""
+    place = directory / "stock-master"
+    place.mkdir()
+    return StockModules(place, running.masters["frodo"].nslcd.path)
+
+
+def getent(modules, *words):
+    return modules.run(["getent", *words]).stdout
+
+
+def login(modules, user, password):
+    if shutil.which("pamtester") is None:
+        missing("the program pamtester", "apt-get install pamtester")
+    steps = ["authenticate", "acct_mgmt", "open_session", "close_session"]
+    return modules.run(["pamtester", "login", user, *steps], input=password + "\n").returncode == 0
+
+
+def test_lookups_of_every_kind(on_node):
+    assert getent(on_node, "passwd", "sam") == "sam:*:2001:2000:Sam:/home/sam:/bin/sh\n"
+    assert getent(on_node, "passwd", "2002").startswith("rosie:")
+    assert getent(on_node, "group", "gardeners") == "gardeners:*:2100:rosie,sam\n"
+    assert getent(on_node, "initgroups", "sam").split() == ["sam", "2100"]
+    assert on_node.run(["id", "sam"]).stdout == "uid=2001(sam) gid=2000(hobbits) groups=2000(hobbits),2100(gardeners)\n"
+    assert getent(on_node, "ahostsv4", "r02n01").startswith("10.5.2.1 ")
+    assert f"r02n01.{ZONE}" in getent(on_node, "hosts", "10.5.2.1")
+    assert getent(on_node, "hosts", "self").startswith("10.5.1.7 ")
+    assert "(r01n07,,)" in getent(on_node, "netgroup", "cluster")
+    assert getent(on_node, "ethers", "frodo") == "0:e0:81:5:0:1 frodo\n"
+    assert getent(on_node, "passwd", "no-such-user") == ""
+    assert getent(on_node, "shadow", "sam") == ""
+
+
+def test_plain_passwd_on_a_node_reaches_every_master(running, on_node):
+    new = "Party-tree-fireworks-1"
+    done = on_node.run(["passwd"], input=f"{PASSWORD}\n{new}\n{new}\n", uid=2001, gid=2000)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert login(on_node, "sam", new)
+    assert not login(on_node, "sam", PASSWORD)
+    for machine in running.masters.values():
+        assert machine.nslcd.login("sam", new)
+
+
+def test_the_root_of_a_node_cannot_set_a_password(on_node):
+    done = on_node.run(["passwd", "merry"], input="\nOliphaunt-rhyme-3\nOliphaunt-rhyme-3\n")
+    assert done.returncode != 0
+    assert login(on_node, "merry", PASSWORD)
+
+
+def test_the_root_of_a_master_can(on_master, on_node):
+    new = "Oliphaunt-rhyme-4"
+    done = on_master.run(["passwd", "merry"], input=f"{new}\n{new}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert login(on_node, "merry", new)
+
+
+def test_with_every_master_down_lookups_go_on(running, on_node):
+    for machine in running.masters.values():
+        machine.stop()
+    assert getent(on_node, "passwd", "rosie").startswith("rosie:*:2002:")
+    assert getent(on_node, "hosts", "r01n08").startswith("10.5.1.8 ")
+    assert not login(on_node, "rosie", PASSWORD)
+    running.start(*running.masters.values())
+    assert login(on_node, "rosie", PASSWORD)
