@@ -38,6 +38,11 @@ class Source:
         return f"{self.place}{who}{' from ' + self.remote if self.remote else ''}"
 
     @property
+    def shared(self) -> bool:
+        """Whether it cannot tell persons apart: su(1) and the console are root's programs, whoever types there."""
+        return not self.uid and not self.remote
+
+    @property
     def key(self) -> str:
         """What failures are counted under; a user's program cannot make it up."""
         remote = self.remote if not self.uid else ""
@@ -51,6 +56,8 @@ class AttemptLimits:
     Attributes:
         free: failures of a user from a source without any wait.
         longest: the longest wait, in seconds, for a user and source.
+        shared_longest: the same where the source cannot tell persons apart, so that a stranger at the same console
+            costs the user little.
         half_life: seconds in which half of the failures are forgotten.
         place_free: failures from a place without any wait.
         place_longest: the longest wait, in seconds, for a place.
@@ -60,6 +67,7 @@ class AttemptLimits:
 
     free: int = 5
     longest: float = 300.0
+    shared_longest: float = 10.0
     half_life: float = 3600.0
     place_free: int = 200
     place_longest: float = 10.0
@@ -104,7 +112,7 @@ class Attempts:
         """Return for how many seconds an attempt would be refused unheard; 0 for not at all."""
         pair = self._pairs.get((user, source.key))
         place = self._places.get(source.place)
-        wait = 0.0 if pair is None else min(pair.until - now, self.limits.longest)
+        wait = 0.0 if pair is None else min(pair.until - now, self._longest(source))
         if place is not None and not (pair is not None and pair.known):
             wait = max(wait, min(place.until - now, self.limits.place_longest))
         if wait <= 0 and pair is not None and not pair.known and pair.running >= self.limits.free:
@@ -134,7 +142,7 @@ class Attempts:
             return
         limits = self.limits
         pair.fade(now, limits.half_life)
-        pair.fail(now, limits.free, limits.longest)
+        pair.fail(now, limits.free, self._longest(source))
         place = self._places.setdefault(source.place, _Count(updated=now))
         self._places.move_to_end(source.place)
         place.fade(now, limits.place_half_life)
@@ -174,6 +182,9 @@ class Attempts:
         except (ValueError, TypeError, RecursionError, OverflowError):
             raise MalformedError("the remembered password failures are unreadable; starting without them") from None
         self._pairs.update(pairs[-self.limits.entries :])
+
+    def _longest(self, source: Source) -> float:
+        return self.limits.shared_longest if source.shared else self.limits.longest
 
     def _pair(self, user: str, source: Source) -> _Count:
         key = (user, source.key)

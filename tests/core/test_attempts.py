@@ -71,6 +71,16 @@ def test_a_stranger_cannot_lock_a_user_out(other):
     assert attempts.wait("alice", HERE, 10_000) == 0
 
 
+def test_a_stranger_at_the_same_console_costs_the_user_seconds_only():
+    """su(1) is root's program whoever runs it; nobody can tell the stranger from the user there."""
+    attempts, console = Attempts(), Source(LOCAL, 0)
+    for now in range(0, 10_000, 10):
+        with contextlib.suppress(Refused):
+            guess(attempts, now, source=console)
+    assert 0 < attempts.wait("alice", console, 9_991) <= 10
+    assert [Source(LOCAL, 0, "far").shared, Source(LOCAL, 1000).shared, NODE.shared] == [False, False, True]
+
+
 def test_a_users_program_cannot_make_up_sources_but_roots_names_the_far_host():
     assert Source(LOCAL, 1000, "a").key == Source(LOCAL, 1000, "b").key
     assert Source(LOCAL, 0, "a").key != Source(LOCAL, 0, "b").key
