@@ -279,22 +279,23 @@ class Accounts:
         """Return what is held here for a peer that acknowledged ``vector``."""
         return await self._run(lambda db: db.buffered(vector, public_only=public_only))
 
-    async def digest(self, *, public_only: bool = False, recount: bool = False) -> tuple[dict[str, int], bytes]:
+    async def digest(self, *, public_only: bool = False) -> tuple[dict[str, int], bytes]:
         """Return the vector and the digest of all registers, both of one moment.
 
         The digest is empty while an answer is only half here; :func:`beonss.core.replication.drifted` then waits.
 
         Args:
             public_only: over what nodes hold, to be compared with a node's.
-            recount: read the disk instead of trusting what was kept in memory; now and then, it costs a full scan.
         """
 
         def work(database: Database) -> tuple[dict[str, int], bytes]:
-            if recount:
-                database.recount()
             return database.vector(), b"" if database.unfinished() else database.digest(public_only=public_only)
 
         return await self._run(work)
+
+    async def recount(self) -> bool:
+        """Read the whole disk again; False if it holds something else than was written to it."""
+        return await self._run(Database.recount)
 
     async def acknowledged(self) -> dict[str, Acknowledged]:
         """Return what each peer last acknowledged, as kept on disk."""

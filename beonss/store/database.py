@@ -357,9 +357,13 @@ class Database(LocalDatabase):
                 self._move_vector({incarnation: sequence})
         return adopted
 
-    def recount(self) -> None:
-        """Compute the digests anew from the disk at the next call, instead of trusting what was kept."""
-        self._digests = None
+    def recount(self) -> bool:
+        """Read all registers for the digests anew instead of trusting what was kept; say whether that was right.
+
+        False means that the disk or the memory changed behind our back.
+        """
+        kept, self._digests = self._digests, self._count_digests()
+        return kept is None or kept == self._digests
 
     def _count_digests(self) -> dict[bool, int]:
         digests = {False: 0, True: 0}

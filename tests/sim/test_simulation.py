@@ -33,7 +33,7 @@ def test_a_cluster_through_trouble_ends_equal_and_loses_nothing(kind: str, seed:
     cluster = Simulation(seed, SIZES[seed % len(SIZES)], trouble)
     cluster.live(seconds=25, actions=60, misfortunes=6)
     took = cluster.heal()
-    cluster.run(10)
+    cluster.run(5)
     cluster.check()
     assert took <= CONVERGENCE
 
