@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from beonss.core.delivery import Outcome, Verdict, backoff
 from beonss.core.registers import Key, Register, Stamp
 
-#: Seconds until a conflict or refusal is looked at again: somebody may have acted at the target.
+#: Seconds until a conflict or refusal is looked at again, because somebody may have acted at the target: the first
+#: time, and at most.
 LOOK_AGAIN = 300.0
+LOOK_SELDOM = 3600.0
 
 
 @dataclass(slots=True)
@@ -128,7 +130,7 @@ class Backlog:
         elif outcome.verdict == "failed":
             flown.due = now + backoff(flown.attempts, chance)
         else:
-            flown.due = now + LOOK_AGAIN * (0.5 + chance / 2)
+            flown.due = now + backoff(flown.attempts, chance, first=LOOK_AGAIN, longest=LOOK_SELDOM)
         self._waiting[object_id] = flown
         heapq.heappush(self._heap, (flown.due, object_id))
 

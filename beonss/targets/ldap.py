@@ -122,7 +122,9 @@ class LdapTarget:
                 try:
                     outcomes.append(self._deliver(connection, state))
                 except TemporaryTargetError as error:
-                    outcomes.append(Outcome("failed", str(error)))
+                    # It went away: not one timeout for each of the others.
+                    outcomes += [Outcome("failed", str(error))] * (len(states) - len(outcomes))
+                    break
         return outcomes
 
     def _deliver(self, connection: LdapConnection, state: State) -> Outcome:
