@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast, get_args
 
 from beonss.core.accounts import Aging, Password, UserEntry
-from beonss.core.aging import days_until_change_allowed
+from beonss.core.aging import account_state, days_until_change_allowed
 from beonss.errors import MalformedError, Refused
 
 PlaceKind = Literal["master", "target"]
@@ -84,18 +84,23 @@ def check_owner(account: Account, day: int) -> None:
         day: today, in days since 1970-01-01.
 
     Raises:
-        Refused: ``locked``, ``expired``, or ``too-soon`` (shadow(5), minimum age).
+        Refused: ``locked``, ``expired``, ``inactive`` or ``too-soon`` (shadow(5)).
     """
-    name = account.entry.name
-    if account.locked:
-        raise Refused("locked", f"the account {name!r} is locked; ask an administrator of the cluster")
-    expires = account.aging.expires
-    if expires is not None and 0 <= expires <= day:
-        raise Refused("expired", f"the account {name!r} has expired; ask an administrator of the cluster")
     changed = None if account.password is None else account.password.changed
+    standing = account_state(account.aging, locked=account.locked, changed=changed, day=day).standing
+    if standing in _CLOSED:
+        words = f"the account {account.entry.name!r} {_CLOSED[standing]}; ask an administrator of the cluster"
+        raise Refused(standing, words)
     days = days_until_change_allowed(account.aging, changed=changed, day=day)
     if days:
         raise Refused("too-soon", f"the password was changed lately; it may be changed again in {_days(days)}")
+
+
+_CLOSED: Mapping[str, str] = {
+    "locked": "is locked",
+    "expired": "has expired",
+    "inactive": "is closed because its password was not changed in time",
+}
 
 
 def _days(days: int) -> str:

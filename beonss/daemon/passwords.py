@@ -214,8 +214,8 @@ class Passwords:
 
         Raises:
             Refused: nothing was changed; ``code`` says why: ``unknown-user``, ``below-floor``, ``rate-limited``,
-                ``old-password-needed``, ``wrong-password``, ``unusable-hash``, ``locked``, ``expired``, ``too-soon``,
-                ``weak-password``, ``changed-meanwhile``, ``busy``.
+                ``old-password-needed``, ``wrong-password``, ``unusable-hash``, ``locked``, ``expired``, ``inactive``,
+                ``too-soon``, ``weak-password``, ``changed-meanwhile``, ``busy``.
             Unavailable: that is not possible now; nothing was changed.
             StoreError: it could not be written; nothing was changed.
         """

@@ -42,6 +42,8 @@ def test_only_the_clusters_own_accounts_are_changed():
         (account(aging=Aging(expires=TODAY)), "expired"),
         (account(aging=Aging(expires=TODAY + 1)), None),
         (account(aging=Aging(expires=-1)), None),
+        (account(aging=Aging(maximum=90, inactive=10), changed=TODAY - 101), "inactive"),
+        (account(aging=Aging(maximum=90, inactive=10), changed=TODAY - 100), None),
         (account(aging=Aging(minimum=7), changed=TODAY - 6), "too-soon"),
         (account(aging=Aging(minimum=7), changed=TODAY - 7), None),
         (account(aging=Aging(minimum=7), changed=0), None),
