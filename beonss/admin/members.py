@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from beonss.admin.signing import control_option, key_option, sign_and_publish, state_option
-from beonss.core.members import Roster, removed
+from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
+from beonss.core.members import Roster, moved, removed
 from beonss.store.keys import load_roster
 
 
@@ -71,11 +71,48 @@ def show(roster: Roster, console: Console, now: float) -> None:
     console.print(table)
 
 
-@command.command(name="remove")
-@click.argument("name")
-@click.option(
+own_state_option = click.option(
     "--state", "own_state", type=click.Path(path_type=Path, file_okay=False), help="State directory of this master."
 )
+
+
+@command.command(name="move")
+@click.argument("name")
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    required=True,
+    metavar="HOST[:PORT]",
+    help="Where the others connect to it from now on; may be given several times.",
+)
+@own_state_option
+@key_option
+@control_option
+@click.pass_obj
+def move(
+    state: Path,
+    *,
+    name: str,
+    addresses: tuple[str, ...],
+    own_state: Path | None,
+    cluster_key: Path | None,
+    control: str | None,
+) -> None:
+    """Change where the master NAME listens. It keeps its key; restart it when the list is in force.
+
+    Exit codes: 0 changed, 1 refused and nothing changed, 2 usage.
+    """
+    places = endpoints_of(addresses)
+    roster, how = sign_and_publish(
+        own_state or state, cluster_key, control, lambda roster: moved(roster, name.lower(), places)
+    )
+    click.echo(f"{name.lower()} listens on {', '.join(map(str, places))}. Member list {roster.list.number} is {how}.")
+
+
+@command.command(name="remove")
+@click.argument("name")
+@own_state_option
 @key_option
 @control_option
 @click.pass_obj

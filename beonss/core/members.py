@@ -301,3 +301,18 @@ def removed(roster: Roster, name: str) -> MemberList:
         raise ConfigurationError(f"{name} is the last master; a cluster without masters cannot be joined again")
     former = (*roster.list.former, *([leaving.key] if leaving.key else []))[-MAXIMUM_FORMER:]
     return replace(roster.list, number=roster.list.number + 1, members=left, former=former)
+
+
+def moved(roster: Roster, name: str, endpoints: Iterable[Endpoint]) -> MemberList:
+    """Return the next list, in which ``name`` listens elsewhere.
+
+    Raises:
+        ConfigurationError: there is no such member.
+    """
+    members = baked(roster)
+    if all(member.name != name for member in members):
+        known = ", ".join(member.name for member in members)
+        raise ConfigurationError(f"{name} is no member of the cluster; its members are: {known}")
+    places = tuple(endpoints)
+    members = tuple(replace(member, endpoints=places) if member.name == name else member for member in members)
+    return replace(roster.list, number=roster.list.number + 1, members=members)

@@ -5,6 +5,7 @@ users. It knows how fresh the memory is proven to be.
 """
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,7 @@ class NodeLink:
         limit: seconds that a request may take in all.
         spread: seconds over which nodes that start at once spread their first call.
         uniform: gives numbers in [0, 1).
+        wall: this machine's clock, seconds since the epoch. The reactor's own time is only for waiting.
 
     Attributes:
         connected: name of the master that serves us, or None.
@@ -73,6 +75,7 @@ class NodeLink:
         limit: float = 60.0,
         spread: float = 0.5,
         uniform: Callable[[], float] = random.random,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.reactor = reactor
         self.membership = membership
@@ -89,6 +92,7 @@ class NodeLink:
         self._limit = limit
         self._spread = spread
         self._uniform = uniform
+        self._wall = wall
         self._drifted = False
         self._proven: float | None = None
         self._connection: NodeConnection | None = None
@@ -165,7 +169,7 @@ class NodeLink:
     @property
     def age(self) -> float | None:
         """Seconds since the last proof; None without one."""
-        return None if self._proven is None else max(0.0, self.reactor.seconds() - self._proven)
+        return None if self._proven is None else max(0.0, self._wall() - self._proven)
 
     def on_fresh(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called at each proof of freshness; return what ends that."""
@@ -241,20 +245,20 @@ class NodeLink:
             name=self.name,
             incarnation="",
             boot="",
-            wall=int(self.reactor.seconds() * 1000),
+            wall=int(self._wall() * 1000),
             description=self._digest(),
             software=__version__,
         )
 
     def heartbeat(self) -> Heartbeat:
         """Return the node's sign of life."""
-        return Heartbeat(int(self.reactor.seconds() * 1000), self.membership.roster.digest, self._digest())
+        return Heartbeat(int(self._wall() * 1000), self.membership.roster.digest, self._digest())
 
     def attached(self, connection: NodeConnection, name: str) -> None:
         """Note that a master serves us."""
         self._connection = connection
         self.connected = name
-        self.since = self.reactor.seconds()
+        self.since = self._wall()
         self.last_error = ""
         self.log.info("connected to the master {name}", name=name)
         waiters, self._waiters = self._waiters, []
@@ -265,7 +269,7 @@ class NodeLink:
         """Note that the memory is what the master had just now."""
         if connection is self._connection:
             self._drifted = False
-            self._proven = self.reactor.seconds()
+            self._proven = self._wall()
             for callback in list(self._fresh_listeners):
                 callback()
 
@@ -299,6 +303,6 @@ class NodeLink:
 
     def _detached(self) -> None:
         if self.connected is not None:
-            self.since = self.reactor.seconds()
+            self.since = self._wall()
         self._connection = None
         self.connected = None

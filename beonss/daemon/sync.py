@@ -5,6 +5,7 @@ peer holds is learned from its questions to us, its clock and description from i
 """
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,6 +55,7 @@ class Sync:
         caps: bounds of the port.
         duplicate: called with a text when a second machine lives with our key or our incarnation; the default
             halts writing.
+        wall: this machine's clock, seconds since the epoch. The reactor's own time is only for waiting.
 
     Attributes:
         book: what is known of the others, and alarms.
@@ -75,6 +77,7 @@ class Sync:
         timing: Timing | None = None,
         caps: Caps | None = None,
         duplicate: Callable[[str], None] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.reactor = reactor
         self.identity = identity
@@ -83,6 +86,7 @@ class Sync:
         self.requests: NodeRequests = requests if requests is not None else {}
         self.node_allowed = node_allowed
         self.timing = timing or Timing()
+        self.wall = wall
         self.boot_id = secrets.token_hex(16)
         self.book = PeerBook(self.wall, lambda: accounts.incarnation, self.digest)
         self._describe = description
@@ -186,10 +190,6 @@ class Sync:
         return self.membership.roster.key_of(self.identity.name) == self.identity.public
 
     # -- what we say
-
-    def wall(self) -> float:
-        """Return this machine's clock, seconds since the epoch."""
-        return float(self.reactor.seconds())
 
     def hello(self, role: str = "master") -> Hello:
         """Return our greeting, in either role."""

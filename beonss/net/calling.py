@@ -1,12 +1,14 @@
 """Calling a master again and again: connect, wait until it ends, back off, jittered."""
 
 import ipaddress
+import os
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectionRefusedError, TimeoutError  # noqa: A004 - Twisted's, not Python's
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -166,7 +168,7 @@ class Caller:
             except CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever keeps us from connecting: it is told and tried again
-                return f"{place}: {error}", False, False
+                return f"{place}: {why_unreachable(error)}", False, False
             reason = await _waited(connection.closed)
             return f"{place}: {reason}", connection.was_established, connection.was_steady
         finally:
@@ -184,6 +186,16 @@ async def _waited(closed: Deferred[str]) -> str:
 
     closed.addCallback(pass_on)
     return await mine
+
+
+def why_unreachable(error: Exception) -> str:
+    """Return, for an operator, why a connection could not be made."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    number = getattr(error, "osError", None)
+    return str(error) if not isinstance(number, int) else os.strerror(number)
 
 
 async def answers(reactor: Any, place: Endpoint, timeout: float) -> bool:

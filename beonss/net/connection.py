@@ -38,6 +38,7 @@ class Timing:
         stalled: for the other side to read what we wrote.
         backoff: first and longest wait before connecting again; jittered.
         steady: a connection that stood so long was good: the next wait is the first again.
+        node_gap: between two answers to one node, so that a thousand changes do not make a thousand answers each.
         relay: how long to hold back what the asker will most likely get from its author.
         compare: between two looks for silent drift; jittered.
         reconsider: between two looks of a node for a better master than its own; jittered.
@@ -52,6 +53,7 @@ class Timing:
     stalled: float = 60.0
     backoff: tuple[float, float] = (0.2, 15.0)
     steady: float = 5.0
+    node_gap: float = 0.25
     relay: float = 0.2
     compare: float = 300.0
     reconsider: float = 300.0
@@ -111,6 +113,7 @@ class Connection(Protocol):
         self._known = False
         self._since = 0.0
         self._dead = timing.dead
+        self._beat_at = 0.0
         self._heard = reactor.seconds()
         self._outflow = _Outflow()
         self._outflow.now = reactor.seconds
@@ -160,6 +163,7 @@ class Connection(Protocol):
             self._deadline.cancel()
         timing = self.timing
         every, self._dead = (timing.node_heartbeat, timing.node_dead) if node else (timing.heartbeat, timing.dead)
+        self._beat_at = self.reactor.seconds()
         self._beat.start(every)
 
     @property
@@ -315,6 +319,11 @@ class Connection(Protocol):
 
     def _beaten(self) -> None:
         now = self.reactor.seconds()
+        # When we were held up ourselves (a busy or suspended machine), what came meanwhile is not read yet.
+        late = now - self._beat_at > 2 * (self._beat.interval or 0.0)
+        self._beat_at = now
+        if late:
+            self._heard = now
         stalled = self._outflow.paused_at
         if stalled is not None and now - stalled > self.timing.stalled:
             self.abort(f"it has not read for {self.timing.stalled:g} s")

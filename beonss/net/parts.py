@@ -83,8 +83,9 @@ class Desk(Protocol):
     def description(self) -> DescriptionDocument | None:
         """Return the signed description for nodes."""
 
-    def wall(self) -> float:
-        """Return this machine's clock, seconds since the epoch."""
+    @property
+    def wall(self) -> Callable[[], float]:
+        """Gives this machine's clock, seconds since the epoch."""
 
     def entered(self, connection: Any, name: str, hello: Hello) -> None:
         """Note that a member connected to us; raises Refused to turn it away."""

@@ -151,6 +151,7 @@ class ServerConnection(Connection):
         self._requests = 0
         self._counted = True
         self._description = ""
+        self._fed = float("-inf")
 
     # -- who is it?
 
@@ -308,12 +309,22 @@ class ServerConnection(Connection):
         if wait:
             await self._news()
         if self.role == "node":
-            for frame in await self.port.feed.frames(self._vector):
-                await self.writable()
-                self.send_frame(frame)
+            await self._feed()
         else:
             await self._send_pages()
         self._answering = False
+
+    async def _feed(self) -> None:
+        gap = self._fed + self.timing.node_gap - self.reactor.seconds()
+        if gap > 0:
+            await deferLater(self.reactor, gap, lambda: None)
+        self._fed = self.reactor.seconds()
+        mine = self.desk.replica.vector
+        # Incarnations that we do not know change no answer; without them more nodes ask the same.
+        question = {origin: sequence for origin, sequence in self._vector.items() if origin in mine}
+        for frame in await self.port.feed.frames(question):
+            await self.writable()
+            self.send_frame(frame)
 
     async def _send_pages(self) -> None:
         question, number = dict(self._vector), 0

@@ -128,6 +128,17 @@ def test_remove_needs_the_key_and_keeps_the_last_master(tmp_path: Path) -> None:
     assert load_roster(state).list.number == 3
 
 
+def test_a_master_may_move_to_another_address(tmp_path: Path) -> None:
+    state = made(tmp_path)
+    done = beonss("members", "move", "frodo", "--address", "10.5.0.1", "--address", "[fd00::1]:7000", "--state", state)
+    assert done.exit_code == 0, done.output
+    roster = load_roster(state)
+    assert roster.list.members[0].endpoints == (Endpoint("10.5.0.1", 7653), Endpoint("fd00::1", 7000))
+    assert roster.name_of(load_identity(state).public) == "frodo"
+    nobody = beonss("members", "move", "bilbo", "--address", "10.5.0.1", "--state", state)
+    assert "no member" in str(nobody.exception)
+
+
 def test_a_private_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     state = made(tmp_path)
     (state / "cluster.key").chmod(0o640)

@@ -57,7 +57,7 @@ async def test_an_absent_master_is_shown_with_the_reason_and_reached_again_when_
         await until(lambda: all_reachable(cluster), "all reachable")
         frodo, gamgee = cluster.masters
         await gamgee.stop()
-        await until(lambda: "refused" in frodo.sync.peers["gamgee"].last_error, "noticed, and why")
+        await until(lambda: "nobody listens" in frodo.sync.peers["gamgee"].last_error, "noticed, and why")
         assert not frodo.sync.peers["gamgee"].reachable
         await gamgee.again()
         await until(lambda: frodo.sync.peers["gamgee"].reachable, "back")
@@ -197,7 +197,7 @@ async def test_clocks_and_descriptions_are_compared() -> None:
     for master in cluster.masters:
         content = DescriptionContent(cluster.id, 1, texts[master.name], b"")
         master.sync._describe = lambda content=content: content
-    cluster["gamgee"].sync.wall = lambda: reactor.seconds() + 60  # type: ignore[method-assign]
+    cluster["gamgee"].sync.wall = lambda: reactor.seconds() + 60
     try:
         for master in cluster.masters:
             await master.start()

@@ -31,6 +31,7 @@ FAST = Timing(
     stalled=5.0,
     backoff=(0.02, 0.2),
     relay=0.05,
+    node_gap=0.05,
 )
 
 
