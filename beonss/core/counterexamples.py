@@ -7,6 +7,7 @@ from beonss.core.nameindex import NamePiece
 from beonss.core.numbering import Block
 from beonss.core.patterns import Address, AddressPattern
 from beonss.core.radix import Budget, MixedRadix, UndecidedError
+from beonss.core.ranges import RangeSet
 
 #: Steps the search for one counterexample may take.
 STEPS = 20_000
@@ -62,6 +63,8 @@ def _digits(numbers: MixedRadix, number: int) -> list[int]:
 def common_name(one: NamePiece, two: NamePiece, budget: Budget) -> str | None:
     """Return a name both pieces make, or None; both have the same shape."""
     if one.cuts == two.cuts:
+        if one.literals != two.literals:
+            return None
         shown: list[int] = []
         for mine, theirs in zip(one.sets, two.sets, strict=True):
             budget.spend(min(len(mine.spans), len(theirs.spans)))
@@ -79,27 +82,21 @@ def common_name(one: NamePiece, two: NamePiece, budget: Budget) -> str | None:
             return None
         digits += str(common).zfill(length)
         at += length
-    shown = [int(digits[start:end]) for start, end, text in one.cuts if text is None]
+    shown = [int(digits[start:end]) for start, end, field in one.cuts if field]
     return one.example(shown)
 
 
 def _run(piece: NamePiece, start: int, length: int) -> MixedRadix:
     """Return what a run of digits of a piece can be, as numbers."""
-    base = 0
     weights = []
     sets = []
-    fields = iter(piece.sets)
-    for first, last, text in piece.cuts:
-        values = next(fields) if text is None else None
-        if first < start or last > start + length:
-            continue
-        weight = 10 ** (start + length - last)
-        if values is not None:
-            weights.append(weight)
+    fields, literals = iter(piece.sets), iter(piece.literals)
+    for first, last, field in piece.cuts:
+        values = next(fields) if field else RangeSet.between(*(int(next(literals)),) * 2)
+        if start <= first and last <= start + length:
+            weights.append(10 ** (start + length - last))
             sets.append(values)
-        elif text is not None:
-            base += int(text) * weight
-    return MixedRadix(base, weights, sets)
+    return MixedRadix(0, weights, sets)
 
 
 def said(values: Mapping[str, int]) -> str:

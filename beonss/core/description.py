@@ -148,7 +148,7 @@ class Description:
         ttl: seconds.
         networks: all the address space of the cluster.
         reverse: the reverse zones it answers for, each on an octet (IPv4) or nibble (IPv6) boundary.
-        places: where ``networks`` and ``reverse`` are said.
+        places: where ``networks`` is said, and ``reverse`` unless it only follows from the networks.
     """
 
     source: str

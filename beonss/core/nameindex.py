@@ -7,13 +7,13 @@ field values by slicing; nothing is ambiguous within a shape.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 
 from beonss.core.numbering import Block, Interface, Rule
-from beonss.core.patterns import NODE, Field, NamePattern
+from beonss.core.patterns import Field, NamePattern
 from beonss.core.ranges import RangeSet, SpanIndex
 
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
@@ -22,8 +22,10 @@ _RUNS = re.compile(r"[0-9#]+", re.ASCII)
 
 #: (text with one mark for each run of digits, length of each run).
 Shape = tuple[str, tuple[int, ...]]
-#: (from, to, text or None for a field) over all digits of the name put together.
-Cut = tuple[int, int, str | None]
+#: (from, to, whether a field stands there rather than literal digits) over all digits of the name put together.
+Cut = tuple[int, int, bool]
+#: The literal digits of a name, in turn.
+Literals = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class NamePiece:
     Attributes:
         sets: the shown values of each field, from left to right.
         cuts: where the fields and the literal digits stand.
+        literals: what the literal digits are.
     """
 
     rule: Rule
@@ -41,6 +44,7 @@ class NamePiece:
     pattern: NamePattern
     shape: Shape
     cuts: tuple[Cut, ...]
+    literals: Literals
     sets: tuple[RangeSet, ...]
 
     def index(self, shown: Sequence[int]) -> int | None:
@@ -75,8 +79,9 @@ def pieces_of(rule: Rule, interface: Interface, pattern: NamePattern) -> Iterato
             continue
         shown = [block.sets[block.coordinates.index(f.coordinate)].shifted(f.offset) for f in pattern.fields]
         for choice in product(*(lengths_of(f, values) for f, values in zip(pattern.fields, shown, strict=True))):
-            shape, cuts = _shape(pattern, [digits for digits, _ in choice])
-            yield NamePiece(rule, block, interface, pattern, shape, cuts, tuple(values for _, values in choice))
+            shape, cuts, literals = _shape(pattern, [digits for digits, _ in choice])
+            sets = tuple(values for _, values in choice)
+            yield NamePiece(rule, block, interface, pattern, shape, cuts, literals, sets)
 
 
 def count_pieces(rule: Rule, pattern: NamePattern) -> int:
@@ -89,73 +94,88 @@ def count_pieces(rule: Rule, pattern: NamePattern) -> int:
     return total
 
 
-def _shape(pattern: NamePattern, digits: Sequence[int]) -> tuple[Shape, tuple[Cut, ...]]:
+def _shape(pattern: NamePattern, digits: Sequence[int]) -> tuple[Shape, tuple[Cut, ...], Literals]:
     text = ""
     cuts: list[Cut] = []
+    literals: list[str] = []
     at = 0
     rest = iter(digits)
     for part in pattern.parts:
         if isinstance(part, Field):
             length = next(rest)
-            cuts.append((at, at + length, None))
+            cuts.append((at, at + length, True))
             at += length
             text += _FIELD_MARK * length
             continue
         for run in _DIGITS.findall(part):
-            cuts.append((at, at + len(run), run))
+            cuts.append((at, at + len(run), False))
+            literals.append(run)
             at += len(run)
         text += part
-    return (_RUNS.sub(_FIELD_MARK, text), tuple(len(run) for run in _RUNS.findall(text))), tuple(cuts)
+    shape = (_RUNS.sub(_FIELD_MARK, text), tuple(len(run) for run in _RUNS.findall(text)))
+    return shape, tuple(cuts), tuple(literals)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The pieces of one shape whose fields stand at the same places, by their literal digits."""
+
+    cuts: tuple[Cut, ...]
+    pieces: Mapping[Literals, SpanIndex[NamePiece]]
+
+    def find(self, digits: str) -> tuple[NamePiece, int] | None:
+        """Return the piece that makes a name with these digits, and the member's index."""
+        pieces = self.pieces.get(tuple([digits[start:end] for start, end, field in self.cuts if not field]))
+        if pieces is None:
+            return None
+        shown = [int(digits[start:end]) for start, end, field in self.cuts if field]
+        first = shown[0] if shown else 0
+        for piece in pieces.overlapping(first, first):
+            index = piece.index(shown)
+            if index is not None:
+                return piece, index
+        return None
 
 
 class NameIndex:
-    """All name patterns of all rules."""
+    """All name patterns of all rules.
+
+    Attributes:
+        shapes: for each shape its layouts, nearly always one.
+    """
 
     __slots__ = ("shapes",)
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        grouped: dict[Shape, dict[tuple[Cut, ...], list[NamePiece]]] = {}
+        grouped: dict[Shape, dict[tuple[Cut, ...], dict[Literals, list[NamePiece]]]] = {}
         for rule in rules:
             for interface in rule.interfaces:
                 for pattern in (interface.name, *interface.aliases):
                     for piece in pieces_of(rule, interface, pattern):
-                        grouped.setdefault(piece.shape, {}).setdefault(piece.cuts, []).append(piece)
-        self.shapes: dict[Shape, list[tuple[tuple[Cut, ...], SpanIndex[NamePiece]]]] = {
-            shape: [(cuts, SpanIndex(_spanned(pieces))) for cuts, pieces in layouts.items()]
+                        layouts = grouped.setdefault(piece.shape, {})
+                        layouts.setdefault(piece.cuts, {}).setdefault(piece.literals, []).append(piece)
+        self.shapes: dict[Shape, list[Layout]] = {
+            shape: [
+                Layout(cuts, {literals: SpanIndex(_spanned(pieces)) for literals, pieces in by_literals.items()})
+                for cuts, by_literals in layouts.items()
+            ]
             for shape, layouts in grouped.items()
         }
 
     def find(self, label: str) -> tuple[Rule, Interface, int] | None:
         """Return which rule, which of its networks and which of its members has this lower-case name."""
-        hit = self.find_piece(label)
-        return None if hit is None else (hit[0].rule, hit[0].interface, hit[1])
-
-    def find_piece(self, label: str) -> tuple[NamePiece, int] | None:
-        """Return the piece that makes this name and the member's index."""
         runs = _DIGITS.findall(label)
         layouts = self.shapes.get((_DIGITS.sub(_FIELD_MARK, label), tuple(map(len, runs))))
         if layouts is None:
             return None
         digits = "".join(runs)
-        for cuts, pieces in layouts:
-            shown = []
-            for start, end, text in cuts:
-                if text is None:
-                    shown.append(int(digits[start:end]))
-                elif digits[start:end] != text:
-                    break
-            else:
-                first = shown[0] if shown else 0
-                for piece in pieces.overlapping(first, first):
-                    index = piece.index(shown)
-                    if index is not None:
-                        return piece, index
+        for layout in layouts:
+            hit = layout.find(digits)
+            if hit is not None:
+                return hit[0].rule, hit[0].interface, hit[1]
         return None
 
 
 def _spanned(pieces: Sequence[NamePiece]) -> Iterator[tuple[int, int, NamePiece]]:
     for piece in pieces:
         yield (piece.sets[0].low, piece.sets[0].high, piece) if piece.sets else (0, 0, piece)
-
-
-__all__ = ["NODE", "NameIndex", "NamePiece", "Shape", "count_pieces", "pieces_of"]

@@ -1,7 +1,7 @@
 """The compiled description: names and addresses computed both ways, with nothing stored per node."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
@@ -10,7 +10,7 @@ from typing import Literal
 
 from beonss.core.description import Description, HostEntry, Network, Settings, digest
 from beonss.core.explain import Explanation, explain
-from beonss.core.nameindex import Cut, NameIndex, NamePiece, Shape
+from beonss.core.nameindex import Layout, NameIndex, Shape
 from beonss.core.numbering import Block, Interface, Rule
 from beonss.core.patterns import NODE, Address, AddressPattern, NamePattern
 from beonss.core.radix import MixedRadix
@@ -48,7 +48,7 @@ class Named:
     rule: str
     line: int
     mac: str | None = None
-    coordinates: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    coordinates: Mapping[str, int] = field(default_factory=lambda: _NOTHING, hash=False)
     network: str = ""
 
 
@@ -181,7 +181,7 @@ class Naming:
         return tuple(MasterSpec(named.name, named.addresses, entry.port) for named, entry in found if named)
 
     @property
-    def shapes(self) -> Mapping[Shape, list[tuple[tuple[Cut, ...], SpanIndex[NamePiece]]]]:
+    def shapes(self) -> Mapping[Shape, Sequence[Layout]]:
         """All names that rules make, by their shape; see :mod:`beonss.core.nameindex`."""
         return self._patterns.shapes
 

@@ -14,20 +14,24 @@ description is refused as well: what is not proven does not load.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from itertools import product
 
 from beonss.core.counterexamples import address_of, common_name, crowded, lost_coordinate, said, two_members
 from beonss.core.description import RESERVED_NAMES, Network, Place, Problem
-from beonss.core.nameindex import NamePiece
+from beonss.core.nameindex import Layout, NamePiece
 from beonss.core.naming import AddressSpan, Named, Naming
 from beonss.core.numbering import Block, Interface, Rule
 from beonss.core.patterns import LABEL_LENGTH, NODE, Address, AddressPattern, NamePattern
-from beonss.core.radix import Budget, UndecidedError
-from beonss.core.ranges import SpanIndex
+from beonss.core.radix import Budget, MixedRadix, UndecidedError
+from beonss.core.ranges import RangeSet, SpanIndex
 
 #: RFC 1035 section 2.3.4, without the final dot.
 NAME_LENGTH = 253
 #: Steps all comparisons of one proof may take together, a few seconds.
-STEPS = 2_000_000
+STEPS = 300_000
+#: More problems than this are not read by anybody: the proof stops.
+MAX_PROBLEMS = 100
 
 _TOP = {4: 2**32 - 1, 6: 2**128 - 1}
 
@@ -41,16 +45,21 @@ def prove(naming: Naming, *, without: Collection[str] = (), budget: Budget | Non
         budget: for tests: how many steps the comparisons may take.
     """
     proof = _Proof(naming, budget or Budget(STEPS))
-    proof.ranges()
-    proof.patterns()
-    proof.names()
-    proof.addresses()
-    proof.hosts()
-    if "territory" not in without:
-        proof.territory()
-    if "masters" not in without:
-        proof.masters()
+    with suppress(_Enough):
+        proof.ranges()
+        proof.patterns()
+        proof.names()
+        proof.addresses()
+        proof.hosts()
+        if "territory" not in without:
+            proof.territory()
+        if "masters" not in without:
+            proof.masters()
     return proof.problems
+
+
+class _Enough(Exception):  # noqa: N818 - no error, but the end of a search
+    """So many problems that looking for more helps nobody."""
 
 
 class _Proof:
@@ -68,6 +77,10 @@ class _Proof:
         self.blocks: set[tuple[int, int]] = set()
 
     def report(self, place: Place, text: str) -> None:
+        if len(self.problems) >= MAX_PROBLEMS:
+            text = f"more than {MAX_PROBLEMS} problems; correct these first"
+            self.problems.append(Problem(self.naming.source, 0, "", text))
+            raise _Enough
         self.problems.append(Problem(self.naming.source, place.line, place.option, text))
 
     # Products of ranges
@@ -165,15 +178,16 @@ class _Proof:
         """Show that no name is made twice."""
         for layouts in self.naming.shapes.values():
             try:
-                for at, (_, pieces) in enumerate(layouts):
-                    for one, two in pieces.pairs():
-                        self._compare_names(one, two)
-                    for _, others in layouts[:at]:
-                        for _, _, one in others:
-                            for _, _, two in pieces:
-                                self._compare_names(one, two)
+                for at, layout in enumerate(layouts):
+                    # Names of one layout with other literal digits differ; only the rest is compared.
+                    for pieces in layout.pieces.values():
+                        for one, two in pieces.pairs():
+                            self._compare_names(one, two)
+                    for other in layouts[:at]:
+                        for one, two in product(_pieces(other), _pieces(layout)):
+                            self._compare_names(one, two)
             except UndecidedError:
-                piece = next(iter(layouts[-1][1]))[2]
+                piece = next(_pieces(layouts[-1]))
                 text = (
                     "its names interleave so with others that they cannot be told apart in time; use clearer patterns"
                 )
@@ -208,7 +222,7 @@ class _Proof:
     @staticmethod
     def _member_of_piece(piece: NamePiece, name: str) -> str:
         digits = "".join(character for character in name if character.isdigit())
-        index = piece.index([int(digits[start:end]) for start, end, text in piece.cuts if text is None])
+        index = piece.index([int(digits[start:end]) for start, end, field in piece.cuts if field])
         assert index is not None
         return _member_text(piece.rule, piece.interface, index)
 
@@ -294,41 +308,49 @@ class _Proof:
     def territory(self) -> None:
         """Show that everything lies in the networks and reverse zones, and nothing where it must not."""
         description = self.naming.description
-        if self._disjoint("networks", description.networks):
+        if self._disjoint("networks", description.networks) and "reverse" in description.places:
             self._disjoint("reverse", description.reverse)
-        for zone in description.reverse:
-            if not any(_overlap(zone, network) for network in description.networks):
-                text = f"{zone} has no address of this cluster's networks; remove it or add its network"
-                self.report(description.places["reverse"], text)
+            for zone in description.reverse:
+                if not any(_overlap(zone, network) for network in description.networks):
+                    text = f"{zone} has no address of this cluster's networks; remove it or add its network"
+                    self.report(description.places["reverse"], text)
         for entry in description.reserved:
             if not any(
                 n.version == entry.low.version and entry.low in n and entry.high in n for n in description.networks
             ):
                 self.report(entry.place, f"{entry.low} - {entry.high} is outside networks; correct it or remove it")
         for version in (4, 6):
-            forbidden = list(self._forbidden(version))
+            forbidden = SpanIndex((low, high, (low, high, why)) for low, high, why in self._forbidden(version))
+            if not len(forbidden):
+                continue
             for host in description.hosts:
                 for address in host.addresses:
                     if address.version == version:
-                        number = int(address)
-                        for low, high, why in forbidden:
-                            if low <= number <= high:
-                                self.report(host.place, f"{address} {why}")
+                        for _, _, why in forbidden.overlapping(int(address), int(address)):
+                            self.report(host.place, f"{address} {why}")
+            numbers = RangeSet((low, high) for low, high, _ in forbidden)
             for _, _, span in self.naming.spans[version]:
-                self._inside(span, forbidden)
+                self._inside(span, forbidden, MixedRadix(0, [1], [numbers]))
 
-    def _inside(self, span: AddressSpan, forbidden: Sequence[tuple[int, int, str]]) -> None:
+    def _inside(self, span: AddressSpan, forbidden: SpanIndex[tuple[int, int, str]], numbers: MixedRadix) -> None:
         key = (span.interface.option, span.pattern.text)
         if key in self.refused:
             return
-        for low, high, why in forbidden:
-            number = None if high < span.numbers.low or low > span.numbers.high else span.numbers.successor(low)
-            if number is not None and number <= high:
-                member = _member_text(span.rule, span.interface, _known(span.index(number)))
-                address = address_of(span.pattern.version, number)
-                self.report(_place(span.interface, "address"), f"{member} would be {address}, which {why}")
-                self.refused.add(key)
-                return
+        try:
+            number = numbers.first_common(span.numbers, self.budget)
+        except UndecidedError:
+            text = "so many addresses between its own are forbidden that it cannot be checked in time"
+            self.report(_place(span.interface, "address"), text)
+            self.refused.add(key)
+            return
+        if number is None:
+            return
+        for _, _, why in forbidden.overlapping(number, number):
+            member = _member_text(span.rule, span.interface, _known(span.index(number)))
+            address = address_of(span.pattern.version, number)
+            self.report(_place(span.interface, "address"), f"{member} would be {address}, which {why}")
+            self.refused.add(key)
+            return
 
     def _forbidden(self, version: int) -> Iterator[tuple[int, int, str]]:
         """Yield the spans in which nothing may lie, with the reason, which continues "10.5.255.1 ..."."""
@@ -336,12 +358,13 @@ class _Proof:
         inside = [(int(n[0]), int(n[-1])) for n in description.networks if n.version == version]
         for low, high in _gaps(inside, _TOP[version]):
             yield low, high, "is outside cluster.networks; add its network or correct the address"
-        answered = [(int(z[0]), int(z[-1])) for z in description.reverse if z.version == version]
-        for low, high in _gaps(answered, _TOP[version]):
-            for start, end in inside:
-                if max(low, start) <= min(high, end):
-                    text = "is outside cluster.reverse, so it would have no name; add its reverse zone"
-                    yield max(low, start), min(high, end), text
+        if "reverse" in description.places:
+            answered = [(int(z[0]), int(z[-1])) for z in description.reverse if z.version == version]
+            for low, high in _gaps(answered, _TOP[version]):
+                for start, end in inside:
+                    if max(low, start) <= min(high, end):
+                        text = "is outside cluster.reverse, so it would have no name; add its reverse zone"
+                        yield max(low, start), min(high, end), text
         for network in description.networks:
             # RFC 919 and RFC 3021: all zeros and all ones are no machine's, except on a link of two.
             if network.version == version == 4 and network.prefixlen < 31:
@@ -374,6 +397,10 @@ class _Proof:
                 self.report(master.place, f"{named.name} is a master already; name each machine once")
             else:
                 seen[named.name] = master.place
+
+
+def _pieces(layout: Layout) -> Iterator[NamePiece]:
+    return (piece for pieces in layout.pieces.values() for _, _, piece in pieces)
 
 
 def _place(interface: Interface, option: str) -> Place:

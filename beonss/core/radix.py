@@ -7,6 +7,7 @@ without enumerating either. Strings of decimal digits are the same thing with we
 """
 
 from collections.abc import Sequence
+from math import gcd
 
 from beonss.core.ranges import RangeSet
 
@@ -129,7 +130,8 @@ class MixedRadix:
                     above = mine[0].first_common(theirs[0], budget)
                     below = None if above is None else mine[1].first_common(theirs[1], budget)
                     return None if above is None or below is None else above * modulus + below
-        return self._leapfrog(other, budget or Budget(STEPS))
+        exact = _one_digit(self, other)
+        return self._leapfrog(other, budget or Budget(STEPS)) if exact is None else exact[0]
 
     def cut(self, modulus: int) -> "tuple[MixedRadix, MixedRadix] | None":
         """Return (quotients, remainders) where the set is their full product, or None where it is not."""
@@ -157,3 +159,37 @@ class MixedRadix:
             if number == mine:
                 return mine
         raise UndecidedError
+
+
+def _one_digit(one: MixedRadix, two: MixedRadix) -> tuple[int | None] | None:
+    """Return (first_common,) where each set has at most one digit that varies and arithmetic answers, else None."""
+    (base, weight, values), (other_base, other_weight, other_values) = _varying(one), _varying(two)
+    if values is None or other_values is None:
+        return None
+    if weight == other_weight:
+        distance, rest = divmod(other_base - base, weight)
+        common = None if rest else values.first_common(other_values.shifted(distance))
+        return (None if common is None else base + weight * common,)
+    if len(values.spans) > 1 or len(other_values.spans) > 1:
+        return None
+    # Two arithmetic progressions: x with base + weight * x = other_base (mod other_weight), by the extended Euclid.
+    divisor = gcd(weight, other_weight)
+    if (other_base - base) % divisor:
+        return (None,)
+    period = other_weight // divisor
+    first = (other_base - base) // divisor * pow(weight // divisor, -1, period) % period if period > 1 else 0
+    low = max(values.low, -((base - other_base - other_weight * other_values.low) // weight))
+    number = base + weight * (low + (first - low) % period)
+    return (number if number <= min(one.high, two.high) else None,)
+
+
+def _varying(numbers: MixedRadix) -> tuple[int, int, RangeSet | None]:
+    """Return base, weight and values of the one digit that varies; no values if several do."""
+    several = [i for i, digit in enumerate(numbers.digits) if digit.size > 1]
+    if len(several) > 1:
+        return 0, 1, None
+    constant = (w * digit.low for w, digit in zip(numbers.weights, numbers.digits, strict=True) if digit.size == 1)
+    base = numbers.base + sum(constant)
+    if not several:
+        return base, 1, RangeSet.between(0, 0)
+    return base, numbers.weights[several[0]], numbers.digits[several[0]]

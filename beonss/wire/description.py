@@ -176,7 +176,7 @@ class _Reading:
             hosts,
             rules,
             self._settings(document, networks),
-            {option: self.place("cluster", option) for option in ("networks", "reverse")},
+            {option: self.place("cluster", option) for option in ("networks", "reverse") if getattr(cluster, option)},
         )
 
     def _cluster(self, document: dict[str, object]) -> shape.Cluster:

@@ -76,11 +76,29 @@ def test_a_span_against_octets_takes_a_few_steps() -> None:
 
 def test_what_takes_too_long_is_undecided() -> None:
     """Strides that never line up are given up on, after a bounded number of steps, never guessed."""
+    many, two = RangeSet.between(0, 10**7), RangeSet.between(0, 1)
+    # 20a + b + 2 and 15c + d differ modulo 5, which no cut shows.
+    one, other = MixedRadix(2, [20, 1], [many, two]), MixedRadix(0, [15, 1], [many, two])
+    with pytest.raises(UndecidedError):
+        one.first_common(other)
+    with pytest.raises(UndecidedError):
+        one.first_common(other, Budget(3))
+
+
+def test_two_progressions_are_compared_by_arithmetic() -> None:
+    """Millions of members with strides that do not line up: no steps at all."""
     many = RangeSet.between(0, 10**7)
-    # Even and odd numbers line up ...
-    assert MixedRadix(0, [2], [many]).first_common(MixedRadix(1, [2], [many])) is None
-    # ... while 20a + 2 and 15b + 3 differ modulo 5, which no cut shows.
-    with pytest.raises(UndecidedError):
-        MixedRadix(2, [20], [many]).first_common(MixedRadix(3, [15], [many]))
-    with pytest.raises(UndecidedError):
-        MixedRadix(2, [20], [many]).first_common(MixedRadix(3, [15], [many]), Budget(3))
+    assert MixedRadix(0, [2], [many]).first_common(MixedRadix(1, [2], [many]), Budget(0)) is None
+    assert MixedRadix(2, [20], [many]).first_common(MixedRadix(3, [15], [many]), Budget(0)) is None
+    assert MixedRadix(2, [20], [many]).first_common(MixedRadix(7, [15], [many]), Budget(0)) == 22
+    odd = RangeSet((n, n) for n in range(1, 10_000, 2))
+    assert MixedRadix(0, [1], [odd]).first_common(MixedRadix(1, [1], [odd]), Budget(0)) is None
+
+
+@given(
+    st.tuples(st.integers(0, 50), st.integers(1, 30), st.integers(0, 9), st.integers(1, 9)),
+    st.tuples(st.integers(0, 50), st.integers(1, 30), st.integers(0, 9), st.integers(1, 9)),
+)
+def test_progressions_agree_with_enumeration(one: tuple[int, int, int, int], two: tuple[int, int, int, int]) -> None:
+    a, b = (MixedRadix(base, [w], [RangeSet.between(low, low + size)]) for base, w, low, size in (one, two))
+    assert a.first_common(b, Budget(0)) == min(set(enumerated(a)) & set(enumerated(b)), default=None)

@@ -469,8 +469,12 @@ address = "10.1.{b}.255"
 def test_what_cannot_be_proven_in_time_is_refused() -> None:
     """Strides that never meet but interleave for millions of steps are no proof, so they do not load."""
     text = BASE.replace("10.5.0.0/16", "10.0.0.0/8").replace("10.5.0.1", "10.255.0.1")
-    text += '[[nodes]]\nname = "a{i}"\naddress = "10.0.0.2 + 20*{i}"\nranges = { i = "0-700000" }\n'
-    text += '[[nodes]]\nname = "b{i}"\naddress = "10.0.0.3 + 15*{i}"\nranges = { i = "0-900000" }\n'
+    text += (
+        '[[nodes]]\nname = "a{i}j{j}"\naddress = "10.0.0.2 + 20*{i} + {j}"\nranges = { i = "0-700000", j = "0-1" }\n'
+    )
+    text += (
+        '[[nodes]]\nname = "b{i}j{j}"\naddress = "10.0.0.0 + 15*{i} + {j}"\nranges = { i = "1-900000", j = "0-1" }\n'
+    )
     (problem,) = problems_of(text)
     assert problem.option == "nodes[1].address"
     assert "it cannot be shown" in problem.text
