@@ -139,6 +139,12 @@ def test_no_cluster_account_has_an_id_of_the_machine_or_none(uid: int) -> None:
     assert entry_problems(GroupEntry("alice", uid))
 
 
+def test_a_primary_group_must_be_a_number_that_fits() -> None:
+    assert entry_problems(UserEntry("alice", 5, 0, "", "/", "/bin/sh")) == []
+    for gid in (-1, 0xFFFFFFFF):
+        assert entry_problems(UserEntry("alice", 5, gid, "", "/", "/bin/sh"))
+
+
 @pytest.mark.parametrize("bad", ["a:b", "a\nroot::0:0", "a\x00"])
 def test_a_gecos_home_or_shell_cannot_add_a_line_or_field(bad: str) -> None:
     for entry in (

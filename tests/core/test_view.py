@@ -89,6 +89,8 @@ def test_a_user_is_served_with_all_that_belongs_to_it() -> None:
     assert user.password == Password("$6$x", 20000)
     assert user.aging == Aging(maximum=90)
     assert not user.locked
+    assert view.user_by_id(ALICE) == user
+    assert view.group_by_id(STAFF) is None
     assert view.user("bob") is None
     assert view.user_by_uid(5) is None
     assert view.groups_of("bob") == ()

@@ -185,6 +185,44 @@ def test_a_failing_fsync_ends_everything(writer: Writer, broken: list, monkeypat
     assert len(broken) == 1, "told once"
 
 
+def test_damage_found_while_reading_ends_everything(writer: Writer, broken: list) -> None:
+    def damaged(database: Database) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    gate = Gate(writer)
+    first, second, third = writer.submit(write_job(1)), writer.submit(damaged), writer.submit(write_job(2))
+    gate.open()
+    for future in (first, second, third):
+        with pytest.raises(BrokenStoreError, match="left as it is"):
+            future.result(30)
+    assert len(broken) == 1
+
+
+def test_a_disk_that_breaks_while_jobs_are_tried_alone_fails_the_rest(
+    writer: Writer, broken: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Database._commit
+    codes = iter([None, sqlite3.SQLITE_FULL, None, sqlite3.SQLITE_IOERR])  # gate, group, one alone, the next alone
+
+    def commit(self: Database, statement: str) -> None:
+        if statement == "COMMIT":
+            code = next(codes, None)
+            if code is not None:
+                error = sqlite3.OperationalError("as told")
+                error.sqlite_errorcode = code
+                raise error
+        original(self, statement)
+
+    gate = Gate(writer)
+    futures = [writer.submit(write_job(number)) for number in range(4)]
+    monkeypatch.setattr(Database, "_commit", commit)
+    gate.open()
+    assert all(isinstance(future.exception(30), BrokenStoreError) for future in futures), "nobody knows any more"
+    assert len(broken) == 1
+
+
 def test_closing_finishes_what_was_submitted(tmp_path: Path, broken: list) -> None:
     writer = Writer(Database(tmp_path / "db", "c"), broken.append)
     futures = [writer.submit(write_job(number)) for number in range(600)]
