@@ -119,6 +119,7 @@ class Connection(Protocol):
         self._outflow.now = reactor.seconds
         self._deadline: Any = None
         self._expecting: Any = None
+        self._asked = 0.0
         self._beat = LoopingCall(self._beaten)
         self._beat.clock = reactor
         self._jobs: set[Deferred[Any]] = set()
@@ -198,15 +199,19 @@ class Connection(Protocol):
 
     def expect(self) -> None:
         """Give the other side up if it says nothing at all within ``dead`` from now."""
-        asked = self.reactor.seconds()
-
-        def silent() -> None:
-            self._expecting = None
-            if self.connected_now and self._reading and self._heard < asked:
-                self.abort(f"silent for {self.timing.dead:g} s after a request")
-
+        self._asked = self.reactor.seconds()
         if self._expecting is None:
-            self._expecting = self.reactor.callLater(self.timing.dead, silent)
+            self._expecting = self.reactor.callLater(self.timing.dead, self._expected_by_now, self._asked)
+
+    def _expected_by_now(self, asked: float) -> None:
+        self._expecting = None
+        if not self.connected_now or not self._reading:
+            return
+        if self._heard <= asked:
+            self.abort(f"silent for {self.timing.dead:g} s after a request")
+        elif self._asked >= self._heard:
+            # It spoke, but not since the latest request.
+            self._expecting = self.reactor.callLater(self.timing.dead, self._expected_by_now, self._asked)
 
     def writable(self) -> Deferred[None]:
         """Return a Deferred that fires when the other side has read most of what we wrote, or is gone."""
