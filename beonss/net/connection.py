@@ -119,7 +119,7 @@ class Connection(Protocol):
         self._outflow.now = reactor.seconds
         self._deadline: Any = None
         self._expecting: Any = None
-        self._asked = 0.0
+        self._requested_at = 0.0
         self._beat = LoopingCall(self._beaten)
         self._beat.clock = reactor
         self._jobs: set[Deferred[Any]] = set()
@@ -199,9 +199,9 @@ class Connection(Protocol):
 
     def expect(self) -> None:
         """Give the other side up if it says nothing at all within ``dead`` from now."""
-        self._asked = self.reactor.seconds()
+        self._requested_at = self.reactor.seconds()
         if self._expecting is None:
-            self._expecting = self.reactor.callLater(self.timing.dead, self._expected_by_now, self._asked)
+            self._expecting = self.reactor.callLater(self.timing.dead, self._expected_by_now, self._requested_at)
 
     def _expected_by_now(self, asked: float) -> None:
         self._expecting = None
@@ -209,9 +209,9 @@ class Connection(Protocol):
             return
         if self._heard <= asked:
             self.abort(f"silent for {self.timing.dead:g} s after a request")
-        elif self._asked >= self._heard:
+        elif self._requested_at >= self._heard:
             # It spoke, but not since the latest request.
-            self._expecting = self.reactor.callLater(self.timing.dead, self._expected_by_now, self._asked)
+            self._expecting = self.reactor.callLater(self.timing.dead, self._expected_by_now, self._requested_at)
 
     def writable(self) -> Deferred[None]:
         """Return a Deferred that fires when the other side has read most of what we wrote, or is gone."""
