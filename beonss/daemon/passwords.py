@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from beonss.core.accounts import PASSWORD, Password, encode
 from beonss.core.attempts import AttemptLimits, Attempts, Source
-from beonss.core.change import Account, Line, Outcome, check_owner, checked_account, outcome
+from beonss.core.change import Line, Outcome, check_owner, checked_account, outcome
 from beonss.core.hashes import DEFAULT_SCHEME, SCHEMES
 from beonss.core.policy import Policy, impossibilities, weaknesses
 from beonss.core.registers import ABSENT, Change, Key, Register
@@ -348,14 +348,6 @@ class Passwords:
 
     # --- what all share ---------------------------------------------------------------------------------------------
 
-    def account(self, user: str) -> Account:
-        """Return a user whose password is ours.
-
-        Raises:
-            Refused: ``unknown-user`` or ``below-floor``.
-        """
-        return self._account(user)
-
     def _account(self, user: str) -> User:
         found = self._accounts.view.user(user)
         checked_account(found, user, self.settings.uid_floor)
@@ -371,11 +363,6 @@ class Passwords:
         if self.settings.scheme in here:
             return ""
         return f"this machine's libcrypt cannot make {self.settings.scheme} hashes: no password can be changed here"
-
-    def who(self, uid: int) -> str:
-        """Name a local uid for an author: the user's name here, ``root``, or ``uid 1001``."""
-        found = self._accounts.view.user_by_uid(uid)
-        return "root" if uid == 0 else f"uid {uid}" if found is None else found.entry.name
 
     async def _booted(self) -> None:
         """Wait until the boot reconciliation is over, but no longer than the patience for it."""

@@ -231,6 +231,8 @@ def test_a_password_of_any_bytes_arrives(daemon):
         ([end("internal", "an error of the daemon's own")], 6),
         ([line("frodo", "changed"), None], 3),
         ([None], 6),
+        ([line("frodo", "changed"), end("unknown-outcome", "the master went away")], 3),
+        ([end("unknown-outcome", "the master went away")], 6),
         ([b"garbage\n"], 6),
         ([{"event": "line", "kind": 7}], 6),
     ],
@@ -362,6 +364,14 @@ def test_a_weak_password_is_asked_again_without_the_old_one(daemon):
     terminal.answer("New password again: ", b"new secret 22\n")
     assert terminal.finish() == 0
     assert [request.get("old") for request in server.requests[1:]] == ["old secret 1"] * 2
+
+
+def test_root_of_a_node_is_told_why_it_is_asked_for_the_old_password(daemon):
+    terminal = AtTerminal(daemon([{"end": TERMS["end"] | {"role": "node"}}], DONE), "alice")
+    if os.geteuid() == 0:
+        terminal.read_until("its root needs the old password too")
+    terminal.answer("Old password: ", b"\x03")
+    assert terminal.finish() == 130
 
 
 def test_three_wrong_repetitions_end_it(daemon):

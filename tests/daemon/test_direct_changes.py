@@ -1,6 +1,10 @@
 """Changes told to a directory as the user: to which targets, with what, and what is said when it fails."""
 
+from urllib.parse import quote
+
 import pytest
+from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 
 from beonss.core.accounts import Password, UserEntry
@@ -91,6 +95,21 @@ def test_a_failing_second_look_does_not_undo_the_success(direct, view, logged_er
     (deferred,) = changes(view.user("alice").id, b"old", b"new").values()
     assert result_of(deferred) == DELIVERED
     assert len(logged_errors.flush(KeyError)) == 1
+
+
+@ensureDeferred
+async def test_with_a_thread_of_its_own(view, tmp_path):
+    """The same with the real reactor: a directory that does not answer is one to repeat it for, and nothing waits."""
+    server = LdapServer(uris=(f"ldapi://{quote(str(tmp_path / 'nothing'), safe='')}",), timeout=1.0)
+    target = LdapTarget(LdapSettings("ad", server, tmp_path / "journal", "dc=x", mode="exop"))
+    changes = DirectChanges(reactor, [target], view=lambda: view, again=lambda *_: None)
+    try:
+        outcome = await changes(view.user("alice").id, b"old", b"new")["ad"]
+        assert outcome.verdict == "refused"
+        assert outcome.text.endswith("run cpasswd again")
+    finally:
+        changes.stop()
+        target.close()
 
 
 def test_who_is_not_served_is_not_told_of(direct):

@@ -634,8 +634,37 @@ def _no_libcrypt():
     raise StoreError("this machine has no libcrypt")
 
 
-def test_the_authors_name_of_a_local_uid(house):
-    assert [house.passwords.who(uid) for uid in (0, 1001, 4711)] == ["root", "alice", "uid 4711"]
+def test_a_change_that_nobody_waits_for_any_more_and_that_breaks_is_logged(house, logged_errors):
+    house.store.gate = Deferred()
+    house.start().deferred.cancel()
+    house.store.gate.errback(ZeroDivisionError())
+    assert len(logged_errors.flush(ZeroDivisionError)) == 1
+    house.store.gate = Deferred()
+    house.start().deferred.cancel()
+    house.store.gate.errback(StoreError("disk full"))
+    assert house.lines()[-1]["outcome"] == "failed"
+
+
+def test_a_password_that_the_scheme_would_cut_short_is_not_taken(house):
+    house.passwords.settings = PasswordSettings(scheme="bcrypt", boot_patience=0.0)
+    long = b"correct horse battery staple " * 3
+    assert house.start(new=long, old=None, privileged=True).error.code == "weak-password"
+    assert house.start(new=long[:72]).result.code == "ok"
+
+
+def test_an_audit_line_that_cannot_be_written_stops_no_login(house, logged_errors):
+    house.audit.path.mkdir()
+    assert house.login().ok
+    assert len(logged_errors.flush(StoreError)) == 1
+
+
+def test_while_the_daemon_stops_nothing_can_be_verified(house):
+    house.hashing.held = []
+    results = []
+    Deferred.fromCoroutine(house.passwords.authenticate("alice", OLD, Source())).addErrback(results.append)
+    house.clock.advance(0)
+    house.hashing.held[0][0].cancel()
+    assert results[0].check(Unavailable)
 
 
 @ensureDeferred

@@ -115,6 +115,14 @@ def test_what_the_master_refuses_the_node_refuses(node, master, error):
         result_of(node.change(request(), lambda _: None))
 
 
+@pytest.mark.parametrize("params", [{"uid": -1}, {"uid": True}, {"uid": 2**32}, {"remote": "x" * 257}, {"remote": 7}])
+def test_a_source_that_makes_no_sense_is_malformed(master, params):
+    table = node_requests(master)
+    with pytest.raises(MalformedError):
+        result_of(table["authenticate"]({"user": "alice", "password": OLD, **params}, "10.5.1.7", lambda _: None))
+    assert master.asked == []
+
+
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=300) | st.binary(max_size=600),
     lambda inner: st.lists(inner, max_size=2),
