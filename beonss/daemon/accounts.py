@@ -293,6 +293,10 @@ class Accounts:
 
         return await self._run(work)
 
+    async def overruled(self) -> list[Register]:
+        """Return, per public register, the last concurrent write that lost, until somebody who saw both writes."""
+        return await self._run(Database.overruled)
+
     async def recount(self) -> bool:
         """Read the whole disk again; False if it holds something else than was written to it."""
         return await self._run(Database.recount)

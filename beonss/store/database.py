@@ -413,10 +413,11 @@ class Database(LocalDatabase):
 def _register(row: Sequence[object]) -> Register:
     name, field, value, time, origin, sequence, author, context = row
     return Register(
-        Key(str(name), sys.intern(str(field))),
+        # Interned: the same few names stand in a hundred thousand registers that the view keeps.
+        Key(sys.intern(str(name)), sys.intern(str(field))),
         bytes(value),  # type: ignore[call-overload]
         Stamp(int(time), sys.intern(str(origin)), int(sequence)),  # type: ignore[call-overload]
-        str(author),
+        sys.intern(str(author)),
         _NO_CONTEXT if context == "{}" else json.loads(str(context)),
     )
 

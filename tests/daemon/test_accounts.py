@@ -127,6 +127,13 @@ def test_a_page_of_one_master_makes_another_equal() -> None:
     assert now(one.buffered({})).objects == {ALICE: 2}
 
 
+def test_a_concurrent_change_that_lost_can_be_shown(accounts: Accounts) -> None:
+    create(accounts)
+    mine = accounts.view.register(Key(ALICE, "entry"))
+    now(accounts.merge([row(ALICE, "entry", b"{}", time=9000, origin=B)], {B: 1}))
+    assert now(accounts.overruled()) == [mine]
+
+
 def test_a_bad_page_is_refused_whole(accounts: Accounts) -> None:
     with pytest.raises(MalformedError):
         now(accounts.merge([*user_rows("alice", 1001), row(ALICE, "lock", b"", sequence=0)], {A: 9}))
