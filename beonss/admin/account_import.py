@@ -19,8 +19,8 @@ from beonss.errors import BeonssError, ConfigurationError
 from beonss.store.control import ControlClient
 from beonss.wire.control import End
 
-#: Accounts in one request: one commit each, short enough for a password change to slip in between.
-CHUNK = 500
+#: Accounts in one request: one commit each, short enough for lookups and password changes to slip in between.
+CHUNK = 250
 #: Characters that count as one account more: a chunk has to fit into one line of the protocol.
 _HEAVY = 2048
 #: Items told one by one; of more, only those that were left out.

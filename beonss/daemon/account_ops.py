@@ -332,7 +332,11 @@ def _row(user: User) -> dict[str, Any]:
 
 def _planned(made: Plan) -> dict[str, Any]:
     return {
-        "items": [asdict(item) for item in made.items if item.action != "unchanged" or item.details],
+        "items": [
+            {"kind": item.kind, "name": item.name, "action": item.action, "details": list(item.details)}
+            for item in made.items
+            if item.action != "unchanged" or item.details
+        ],
         "counts": dict(made.counts),
         "unknown_members": [list(pair) for pair in made.unknown_members],
     }

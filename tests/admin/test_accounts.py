@@ -153,8 +153,10 @@ def test_many_go_in_chunks_and_only_what_matters_is_told(run, daemon, tmp_path):
     (tmp_path / "passwd").write_text("".join(f"u{n}:x:{2000 + n}:100:::\n" for n in range(1200)))
     result = run("import", "--passwd", "@passwd")
     assert [len(parameters["users"]) for name, parameters in daemon.asked if name == "accounts.import"] == [
-        500,
-        500,
+        250,
+        250,
+        250,
+        250,
         200,
     ]
     assert result.output == "users: 1200 created, 0 changed, 0 unchanged, 0 left out\n"
@@ -165,8 +167,8 @@ def test_a_failure_in_the_middle_is_never_called_done(run, daemon, tmp_path):
     daemon.trouble["accounts.import", 2] = Refused("failed", "the disk is full")
     result = run("import", "--passwd", "@passwd")
     assert result.exit_code == 1
-    assert "users: 500 created" in result.output
-    assert "stopped after 500 of 1200 accounts: the disk is full" in result.output
+    assert "users: 250 created" in result.output
+    assert "stopped after 250 of 1200 accounts: the disk is full" in result.output
     daemon.trouble["accounts.import", 3] = StoreError("gone")
     found = json.loads(run("import", "--passwd", "@passwd", "--json").stdout)
     assert (found["error"], found["done"]) == ("gone", 0)

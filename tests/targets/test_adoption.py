@@ -48,7 +48,7 @@ def machines(draw):
     return files
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(machines())
 def test_what_was_imported_from_here_is_adopted_as_it_stands(files):
     batch = gather(read(PASSWD, files["passwd"]), read(SHADOW, files["shadow"]), read(GROUP, files["group"]))
