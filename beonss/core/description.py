@@ -20,6 +20,8 @@ Network = IPv4Network | IPv6Network
 
 #: TCP port of a master's sync listener where the description names none.
 SYNC_PORT = 7653
+#: More problems than this are not read by anybody.
+MAX_PROBLEMS = 100
 #: Names whose meaning depends on who asks (the last two are Scyld's spelling of the first two), or that every
 #: machine has for itself.
 RESERVED_NAMES = frozenset({"master", "self", "localhost", "n-1", "n-2"})
@@ -50,11 +52,16 @@ class DescriptionError(ConfigurationError):
     """A description that cannot be used.
 
     Attributes:
-        problems: every mistake found, in the order of the file; never empty.
+        problems: every mistake found, in the order of the file; never empty. Of very many, the first
+            ``MAX_PROBLEMS`` and one that says so.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        found = sorted(set(problems))
+        if len(found) > MAX_PROBLEMS:
+            text = f"and {len(found) - MAX_PROBLEMS} more problems; correct these first"
+            found = [*found[:MAX_PROBLEMS], Problem(found[0].file, found[MAX_PROBLEMS].line, "", text)]
+        self.problems: tuple[Problem, ...] = tuple(found)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import product
 
 from beonss.core.counterexamples import address_of, common_name, crowded, lost_coordinate, said, two_members
-from beonss.core.description import RESERVED_NAMES, Network, Place, Problem
+from beonss.core.description import MAX_PROBLEMS, RESERVED_NAMES, Network, Place, Problem
 from beonss.core.nameindex import Layout, NamePiece
 from beonss.core.naming import AddressSpan, Named, Naming
 from beonss.core.numbering import Block, Interface, Rule
@@ -30,8 +30,6 @@ from beonss.core.ranges import RangeSet, SpanIndex
 NAME_LENGTH = 253
 #: Steps all comparisons of one proof may take together, a few seconds.
 STEPS = 300_000
-#: More problems than this are not read by anybody: the proof stops.
-MAX_PROBLEMS = 100
 
 _TOP = {4: 2**32 - 1, 6: 2**128 - 1}
 
@@ -77,11 +75,9 @@ class _Proof:
         self.blocks: set[tuple[int, int]] = set()
 
     def report(self, place: Place, text: str) -> None:
-        if len(self.problems) >= MAX_PROBLEMS:
-            text = f"more than {MAX_PROBLEMS} problems; correct these first"
-            self.problems.append(Problem(self.naming.source, 0, "", text))
-            raise _Enough
         self.problems.append(Problem(self.naming.source, place.line, place.option, text))
+        if len(self.problems) > MAX_PROBLEMS:
+            raise _Enough
 
     # Products of ranges
 

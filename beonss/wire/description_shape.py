@@ -130,11 +130,11 @@ class Nodes(Derived):
 
 
 def option(path: Path) -> str:
-    """Return a path as an operator reads it: ``nodes[0].ranges[1].slot``."""
+    """Return a path as an operator reads it: ``nodes[0].ranges[1].slot``; absurdly long keys are cut."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+        text += f"[{part}]" if isinstance(part, int) else f".{part[:64]}" if text else part[:64]
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def unknown(name: str, known: Collection[str]) -> str:

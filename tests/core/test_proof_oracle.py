@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from itertools import product
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +178,7 @@ def written(hosts: dict[str, str], rules: list[SmallRule], reserved: tuple[int, 
     return "\n".join(lines) + "\n" + "\n".join(rule.toml() for rule in rules)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     hosts=HOSTS,
     rules=st.lists(small_rules(), min_size=1, max_size=2),
@@ -200,6 +201,35 @@ def test_accepts_exactly_what_enumeration_finds_sound(
         return
     assert expected.sound, text
     check_two_way(naming, expected)
+
+
+@st.composite
+def tame_rules(draw: st.DrawFn) -> list[SmallRule]:
+    """Rules as people write them: racks of unequal size, clear separators, octets of their own, further networks."""
+    racks = draw(st.lists(st.integers(1, 120), min_size=1, max_size=5, unique=True))
+    blocks = [
+        {"a": [rack], "b": draw(st.lists(st.integers(1, 60), min_size=1, max_size=5, unique=True))} for rack in racks
+    ]
+    further = draw(st.sampled_from([[], [("-ib", "10.5.{a+121}.{b}")], [("-ib", "10.5.250.0 + {node}")]]))
+    rules = [SmallRule("nodes", "r{a:02}n{b:02}", ["n{node}"], "10.5.{a}.{b}", blocks, further)]
+    if draw(st.booleans()):
+        rules.append(SmallRule("nodes", "fat{b}", [], "10.5.0.0 + {b}", [{"b": draw(NUMBERS)}]))
+    if draw(st.booleans()):
+        rules.append(SmallRule("derived", "gimli-r{a:02}", [], "10.5.{a}.254", [{"a": racks}]))
+    return rules
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tame_rules())
+def test_descriptions_as_people_write_them(rules: list[SmallRule]) -> None:
+    """Sound ones are accepted, and every name and address maps both ways."""
+    expected = enumerate_all({"m": "10.5.254.254"}, rules, (255, 255))
+    text = written({}, rules, (255, 255))
+    if expected.sound:
+        check_two_way(parse(text.encode(), "tame.toml"), expected)
+    else:
+        with pytest.raises(DescriptionError):
+            parse(text.encode(), "tame.toml")
 
 
 def check_two_way(naming: Naming, expected: Enumerated) -> None:

@@ -429,6 +429,14 @@ ranges = { a = "40-50" }
     ]
 
 
+def test_of_very_many_mistakes_the_first_are_shown() -> None:
+    problems = problems_of(BASE + RULE + "[reserved]\n" + "".join(f"x{n} = 1\n" for n in range(1000)))
+    assert len(problems) == 101
+    assert problems[-1].text == "and 900 more problems; correct these first"
+    problems = problems_of(BASE + "".join(f'h{n} = "10.5.0.1"\n' for n in range(1000)) + RULE)
+    assert len(problems) == 101
+
+
 def test_a_bad_cluster_section_does_not_hide_the_rest() -> None:
     problems = problems_of("cluster = 3\n" + "[hosts]\n1 = 1\n")
     assert [problem.option for problem in problems] == ["cluster", "hosts.1", "hosts.1"]

@@ -27,13 +27,13 @@ def refused_or_sound(data: bytes) -> Naming | None:
     return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     refused_or_sound(data)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(st.integers(0, len(EXAMPLE) - 1), st.binary(max_size=4), st.integers(0, 6)), min_size=1, max_size=4
@@ -117,7 +117,7 @@ OPTIONS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(KEYS, ODD, max_size=8),
     st.lists(st.tuples(st.sampled_from(["nodes", "derived"]), st.dictionaries(OPTIONS, ODD, max_size=5)), max_size=3),
