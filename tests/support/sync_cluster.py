@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
 
 from beonss.core.endpoints import Endpoint
 from beonss.core.members import Member, MemberList, Roster, cluster_id
@@ -20,6 +22,8 @@ from beonss.store.database import Database
 from beonss.store.keys import Identity, new_cluster_key, new_identity
 from beonss.store.writer import InlineWriter
 from beonss.wire.documents import public_bytes, write_members
+from beonss.wire.frames import MAXIMUM_FRAME, FrameReader
+from beonss.wire.sync import Message, decode
 
 FAST = Timing(
     connect=2.0,
@@ -157,3 +161,32 @@ def all_reachable(cluster: Cluster) -> bool:
         and sum(1 for c in m.sync.port.connections if c.role == "member" and c.established) == others
         for m in cluster.masters
     )
+
+
+class KeyedTransport(StringTransport):
+    """A TLS transport in memory whose other side proved to own a key."""
+
+    aborted = False
+
+    def __init__(self, key: Ed25519PublicKey | None) -> None:
+        super().__init__()
+        self._key = key
+        self._frames = FrameReader(MAXIMUM_FRAME)
+
+    def getHandle(self) -> Any:
+        return self
+
+    def get_peer_certificate(self, as_cryptography: bool = False) -> Any:
+        return None if self._key is None else self
+
+    def public_key(self) -> Ed25519PublicKey | None:
+        return self._key
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    def said(self) -> list[Message]:
+        """Return and forget what was written."""
+        data = self.value()
+        self.clear()
+        return [decode(body) for body in self._frames.feed(data)]
