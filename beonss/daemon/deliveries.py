@@ -3,9 +3,9 @@
 Each target has a lane (:mod:`beonss.daemon.lane`). Targets block, so they run in threads of their own.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -13,26 +13,14 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from beonss.core.accounts import ENTRY, GONE, MEMBER_PREFIX, PRESENT
-from beonss.core.delivery import Outcome, State, Verdict, states_of
+from beonss.core.delivery import Verdict
 from beonss.core.registers import Key, Register, Stamp
 from beonss.core.view import AccountView
 from beonss.daemon.lane import AccountsLike, Ground, InThread, Lane, LaneState, Progress, Target
 
-__all__ = ["Deliveries", "LaneState", "Standing", "TakesPlaintext", "Target"]
+__all__ = ["Deliveries", "LaneState", "Standing", "Target"]
 
 _STANDING_FIELDS = frozenset({ENTRY, PRESENT, GONE})
-
-
-@runtime_checkable
-class TakesPlaintext(Protocol):
-    """A target that may need a user's own change, with the passwords themselves."""
-
-    @property
-    def takes_plaintext(self) -> bool:
-        """Whether it does."""
-
-    def change_as_user(self, state: State, old: bytes, new: bytes) -> Outcome:
-        """Change the password there as the user; ``state`` has the hash of the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +63,6 @@ class Deliveries:
             def in_thread(function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
                 return deferToThreadPool(reactor, pool, function, *arguments)
 
-        self._in_thread = in_thread
         self._listeners: list[Progress] = []
         ground = Ground(reactor, accounts, in_thread, chance, wall, self._tell)
         self._lanes = {target.name: Lane(target, ground) for target in targets}
@@ -181,30 +168,15 @@ class Deliveries:
         lane.add_objects(objects | set(lane.backlog))
         return len(objects)
 
-    async def change_as_user(self, object_id: str, old: bytes, new: bytes) -> Mapping[str, Outcome]:
-        """Pass a user's own change on to the targets that take no hashes, while the plaintext is there.
+    def again(self, target: str, name: str) -> None:
+        """Let a target look at a user again at once, because something was done there beside the deliveries.
 
-        To be called after the new hash was committed here; what succeeds counts as delivered.
-
-        Args:
-            object_id: the user.
-            old: the password until now; proven.
-            new: the new one.
-
-        Returns:
-            what came of it, by target; empty if no target needs it.
+        Raises:
+            KeyError: there is no such target.
         """
-        user = self._accounts.view.user_by_id(object_id)
-        if user is None:
-            return {}
-        outcomes: dict[str, Outcome] = {}
-        for lane in self._lanes.values():
-            target = lane.target
-            if isinstance(target, TakesPlaintext) and target.takes_plaintext:
-                state = states_of(self._accounts.view, object_id)[0]
-                outcomes[target.name] = await self._in_thread(target.change_as_user, state, old, new)
-                lane.add_objects([object_id], hurry=False)
-        return outcomes
+        user = self._accounts.view.user(name)
+        if user is not None:
+            self._lanes[target].add_objects([user.id], hurry=False)
 
     def _committed(self, rows: Sequence[Register]) -> None:
         view = self._accounts.view

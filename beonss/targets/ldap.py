@@ -87,7 +87,6 @@ class LdapTarget:
     def __init__(self, settings: LdapSettings) -> None:
         self.settings = settings
         self.name = settings.name
-        self.takes_plaintext = settings.mode == "exop"
         self._journal = Journal(settings.journal)
         self._foreign: dict[str, str] = {}
         self._reasserted: set[str] = set()

@@ -40,6 +40,9 @@ ASSERTION = "1.3.6.1.1.12"
 #: RFC 3062.
 MODIFY_PASSWORD = "1.3.6.1.4.1.4203.1.11.1"  # noqa: S105 - an object identifier
 
+#: Where servers of distributions have their UNIX socket (``ldapi:///``).
+_SOCKETS = ("/run/slapd/ldapi", "/run/openldap/ldapi", "/run/ldapi", "/var/run/ldapi")
+
 SUCCESS = 0
 #: RFC 4511 appendix A: results that another try may change.
 TRANSIENT = frozenset({1, 3, 51, 52, 80})
@@ -186,7 +189,7 @@ class LdapConnection:
         parts = urlsplit(uri)
         tls = _CheckedTls(settings.ca_file)
         server = ldap3.Server(
-            uri if parts.scheme != "ldapi" else f"ldapi://{unquote(parts.netloc + parts.path)}",
+            uri if parts.scheme != "ldapi" else f"ldapi://{_socket(unquote(parts.netloc + parts.path))}",
             use_ssl=parts.scheme == "ldaps",
             tls=None if parts.scheme == "ldapi" else tls,
             connect_timeout=settings.timeout,
@@ -293,6 +296,13 @@ class LdapConnection:
         except (LDAPExceptionError, OSError) as error:
             raise TemporaryTargetError(f"{self.uri}: went away: {_words(error)}") from None
         return answer
+
+
+def _socket(path: str) -> str:
+    """Return the path of a server's UNIX socket; for none, the usual one of this machine."""
+    if path.rstrip("/"):
+        return path.rstrip("/")
+    return next((usual for usual in _SOCKETS if Path(usual).is_socket()), _SOCKETS[0])
 
 
 def _drop(connection: Any) -> None:

@@ -410,23 +410,18 @@ def test_what_a_target_does_not_take_is_logged_once_and_not_by_thousands(bench):
         globalLogPublisher.removeObserver(observe)
 
 
-def test_a_users_own_change_goes_to_the_targets_that_need_the_plaintext():
-    target = FakeTarget("directory")
-    target.takes_plaintext = True
-    passed = []
-    target.change_as_user = lambda state, old, new: passed.append((state.name, old, new)) or DELIVERED
-    bench = Bench(target, FakeTarget("files"))
+def test_a_target_looks_again_when_asked_without_permission_to_overwrite(bench):
+    target = bench.targets[0]
+    target.answers["alice"] = Outcome("refused", "run cpasswd again")
     bench.accounts.user("alice")
     bench.turn()
-    identifier = bench.accounts.view.user("alice").id
-    assert bench.run(bench.deliveries.change_as_user(identifier, b"old", b"new")) == [{"directory": DELIVERED}]
-    assert passed == [("alice", b"old", b"new")]
+    del target.answers["alice"]
+    bench.deliveries.again("t", "alice")
+    bench.deliveries.again("t", "nobody")
     bench.turn()
-    assert target.batches == [["alice"], ["alice"]]
-    assert bench.run(bench.deliveries.change_as_user("0" * 32, b"old", b"new")) == [{}]
-    target.takes_plaintext = False
-    assert bench.run(bench.deliveries.change_as_user(identifier, b"old", b"new")) == [{}]
-    bench.stop()
+    assert target.user("alice") is not None
+    assert target.reasserted == []
+    assert bench.deliveries.state("t").backlog == 0
 
 
 def test_stopping_waits_for_what_is_on_its_way():

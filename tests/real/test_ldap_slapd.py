@@ -10,6 +10,7 @@ from support.slapd import BASE, ROOT, ROOT_PASSWORD, Slapd
 from beonss.core.accounts import Password, UserEntry
 from beonss.core.delivery import GroupState, PermanentTargetError, TemporaryTargetError, UserState
 from beonss.targets import ldap as ldap_module
+from beonss.targets import ldapwire
 from beonss.targets.ldap import LdapSettings, LdapTarget
 from beonss.targets.ldapwire import LdapConnection, escaped, uri_problem
 
@@ -300,6 +301,13 @@ def test_uris_that_would_show_a_password_are_refused():
     for uri in ("ldap://directory.aero.org", "http://x", "ldap://", "ldap://[", "ldap://a:99999999", "directory"):
         assert uri_problem(uri, starttls=False) is not None
     assert escaped("a*)(\0") == "a\\2a\\29\\28\\00"
+
+
+def test_ldapi_without_a_path_is_the_usual_socket(slapd, make, name, monkeypatch):
+    slapd.user(name)
+    monkeypatch.setattr(ldapwire, "_SOCKETS", ("/no/such/socket", str(slapd.home / "ldapi")))
+    assert deliver(make(server=slapd.server(uris=("ldapi:///",))), state(name, hashed("x"))) == ["delivered"]
+    assert slapd.lets_in(name, b"x")
 
 
 def test_the_module_names_no_hash_in_a_repr():
