@@ -1,7 +1,9 @@
 """init, invite, join, members: what they make, and what they refuse."""
 
+import shutil
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,20 @@ import pytest
 from click.testing import CliRunner, Result
 from pytest_twisted import ensureDeferred
 from support.sync_cluster import Cluster, Master, until
+from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from beonss.admin.main import command
 from beonss.core.endpoints import Endpoint
 from beonss.core.members import founded, invited
+from beonss.daemon.member_operations import member_operations
+from beonss.daemon.membership import Membership
 from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
+from beonss.net.control import ControlFactory, listen_control
 from beonss.net.joining import OutcomeUnknown
-from beonss.store.keys import holding, load_identity, load_roster
-from beonss.wire.documents import Token, invite_key, public_bytes, read_token, write_token
+from beonss.store.keys import holding, load_identity, load_private_key, load_roster, new_identity, save_roster
+from beonss.wire.documents import Token, invite_key, public_bytes, read_token, write_members, write_token
+from beonss.wire.feed import DescriptionContent
 
 
 def beonss(*words: Any, text: str | None = None) -> Result:
@@ -251,3 +258,93 @@ async def test_join_can_be_repeated_when_the_answer_was_lost(tmp_path: Path, mon
         assert done.exit_code == 0, (done.output, done.exception)
     finally:
         await cluster.end()
+
+
+@ensureDeferred
+async def test_join_brings_the_description_and_leaves_one_that_is_there(tmp_path: Path) -> None:
+    cluster = Cluster("frodo")
+    frodo = cluster["frodo"]
+    frodo.sync._describe = lambda: DescriptionContent(cluster.id, 7, "d", b"[cluster]\n")
+    try:
+        await frodo.start()
+        for name in ("gamgee", "pippin"):
+            token = await invitation(frodo, name)
+            words = ["join", token, "--state", tmp_path / name, "--description", tmp_path / "cluster.toml"]
+            done = await deferToThread(beonss, *words)
+            assert done.exit_code == 0, (done.output, done.exception)
+            assert (tmp_path / "cluster.toml").read_bytes() == b"[cluster]\n"
+            assert ("version 7" in done.output) == (name == "gamgee")
+            assert ("left as it is" in done.output) == (name == "pippin")
+        # A master without a description says so.
+        frodo.sync._describe = lambda: None
+        token = await invitation(frodo, "merry")
+        words = ["join", token, "--state", tmp_path / "merry", "--description", tmp_path / "other.toml"]
+        done = await deferToThread(beonss, *words)
+        assert "serves no description" in done.output
+    finally:
+        await cluster.end()
+
+
+@ensureDeferred
+async def test_join_does_not_believe_a_server_that_is_no_master(tmp_path: Path) -> None:
+    """It knows the whole list, and says "welcome"; but its key is not in it."""
+    cluster = Cluster("frodo")
+    impostor = Master(cluster, new_identity("frodo"))
+    impostor.membership.offer(cluster.roster.document, ())
+    impostor.listen()
+    try:
+        token = await invitation(impostor, "gamgee")
+        done = await deferToThread(beonss, "join", token, "--state", tmp_path / "g")
+        assert isinstance(done.exception, Unavailable)
+        assert "not in the member list" in str(done.exception)
+        assert {path.name for path in (tmp_path / "g").iterdir()} == {"lock"}
+    finally:
+        await impostor.stop()
+        await cluster.end()
+
+
+@ensureDeferred
+async def test_join_goes_on_to_the_next_master_when_one_has_not_heard_of_it(tmp_path: Path) -> None:
+    cluster = Cluster("frodo", "gamgee")
+    frodo, gamgee = cluster.masters
+    try:
+        token = await invitation(frodo, "merry")  # the two are not connected: gamgee has the old list
+        via = ["--via", "127.0.0.1:1", "--via", gamgee.endpoint, "--via", frodo.endpoint]
+        done = await deferToThread(beonss, "join", token, "--state", tmp_path / "m", *via)
+        assert done.exit_code == 0, (done.output, done.exception)
+        assert "frodo accepted it" in done.output
+    finally:
+        await cluster.end()
+
+
+@ensureDeferred
+async def test_invite_and_remove_beside_a_running_master(tmp_path: Path) -> None:
+    """The list goes through its control socket; one that another signing overtook is not called done."""
+    state = made(tmp_path)
+    membership = Membership(load_roster(state), lambda changed: save_roster(state, changed))
+    path = tmp_path / "control"
+    port = listen_control(reactor, path, ControlFactory(reactor, member_operations(membership)))
+    try:
+        with holding(state):
+            words = ["--address", "127.0.0.1:7002", "--state", state, "--control", path]
+            done = await deferToThread(beonss, "invite", "gamgee", *words)
+            assert done.exit_code == 0, (done.output, done.exception)
+            assert membership.roster.list.find("gamgee") is not None
+            stale = state.parent / "stale"
+            shutil.copytree(state, stale)
+            done = await deferToThread(beonss, "members", "remove", "gamgee", "--state", state, "--control", path)
+            assert done.exit_code == 0, (done.output, done.exception)
+            assert load_roster(state).list.number == 3
+            with holding(stale):
+                words = ["--address", "127.0.0.1:7003", "--state", stale, "--control", path]
+                (stale / "members").write_bytes((tmp_path / "frodo" / "members").read_bytes())
+                membership.offer(
+                    write_members(replace(load_roster(stale).list, number=9), load_private_key(stale / "cluster.key")),
+                    (),
+                )
+                done = await deferToThread(beonss, "invite", "pippin", *words)
+            assert isinstance(done.exception, ConfigurationError)
+            assert "did not take" in str(done.exception)
+            assert membership.roster.list.find("pippin") is None
+    finally:
+        await port.stopListening()
