@@ -73,10 +73,8 @@ def lengths_of(field: Field, values: RangeSet) -> list[tuple[int, RangeSet]]:
 
 
 def pieces_of(rule: Rule, interface: Interface, pattern: NamePattern) -> Iterator[NamePiece]:
-    """Yield the pieces of one pattern; a field whose coordinate the rule lacks gives none."""
+    """Yield the pieces of one pattern."""
     for block in rule.spread(pattern):
-        if any(name not in block.coordinates for name in pattern.coordinates):
-            continue
         shown = [block.sets[block.coordinates.index(f.coordinate)].shifted(f.offset) for f in pattern.fields]
         for choice in product(*(lengths_of(f, values) for f, values in zip(pattern.fields, shown, strict=True))):
             shape, cuts, literals = _shape(pattern, [digits for digits, _ in choice])
@@ -88,9 +86,8 @@ def count_pieces(rule: Rule, pattern: NamePattern) -> int:
     """Return how many pieces a pattern has, without making them."""
     total = 0
     for block in rule.spread(pattern):
-        known = [f for f in pattern.fields if f.coordinate in block.coordinates]
-        shown = (block.sets[block.coordinates.index(f.coordinate)].shifted(f.offset) for f in known)
-        total += prod(len(lengths_of(f, values)) for f, values in zip(known, shown, strict=True))
+        shown = (block.sets[block.coordinates.index(f.coordinate)].shifted(f.offset) for f in pattern.fields)
+        total += prod(len(lengths_of(f, values)) for f, values in zip(pattern.fields, shown, strict=True))
     return total
 
 

@@ -26,8 +26,6 @@ from beonss.core.patterns import LABEL_LENGTH, NODE, Address, AddressPattern, Na
 from beonss.core.radix import Budget, MixedRadix, UndecidedError
 from beonss.core.ranges import RangeSet, SpanIndex
 
-#: RFC 1035 section 2.3.4, without the final dot.
-NAME_LENGTH = 253
 #: Steps all comparisons of one proof may take together, a few seconds.
 STEPS = 300_000
 
@@ -91,6 +89,7 @@ class _Proof:
             except UndecidedError:
                 text = "too many ranges interleave to be told apart in time; use fewer, larger ranges"
                 self.report(Place(rule.line, f"{rule.option}.ranges"), text)
+                raise _Enough from None
 
     def _compare_blocks(self, rule: Rule, one: Block, two: Block) -> None:
         theirs = dict(zip(two.coordinates, two.sets, strict=True))
@@ -144,8 +143,6 @@ class _Proof:
         longest = pattern.format({name: each.high for name, each in zip(block.coordinates, block.sets, strict=True)})
         if len(longest) > LABEL_LENGTH:
             return f"{longest} has {len(longest)} characters; a label has at most {LABEL_LENGTH} (RFC 1035)"
-        if len(longest) + 1 + len(self.naming.zone) > NAME_LENGTH:
-            return f"{longest}.{self.naming.zone} is longer than {NAME_LENGTH} characters (RFC 1035); shorten it"
         return None
 
     def _address_mistake(self, rule: Rule, pattern: AddressPattern, block: Block) -> str | None:
@@ -188,6 +185,7 @@ class _Proof:
                     "its names interleave so with others that they cannot be told apart in time; use clearer patterns"
                 )
                 self.report(_place(piece.interface, "name"), text)
+                raise _Enough from None
         for label in sorted(RESERVED_NAMES):
             hit = self.naming.find_by_rule(label)
             origin = None if hit is None else self.naming.origin(hit)
@@ -233,6 +231,7 @@ class _Proof:
             except UndecidedError:
                 text = f"too many IPv{version} ranges interleave to be told apart in time; use fewer, larger ranges"
                 self.report(Place(self.naming.rules[-1].line, self.naming.rules[-1].option), text)
+                raise _Enough from None
 
     def _compare_addresses(self, one: AddressSpan, two: AddressSpan) -> None:
         self.budget.spend()
@@ -280,10 +279,6 @@ class _Proof:
                 if made is not None:
                     text = f"{name} would hide the {made.kind} {_where(made)}; rename the host or shorten the ranges"
                     self.report(host.place, text)
-                if len(name) + 1 + len(self.naming.zone) > NAME_LENGTH:
-                    self.report(
-                        host.place, f"{name}.{self.naming.zone} is longer than {NAME_LENGTH} characters (RFC 1035)"
-                    )
             for address in host.addresses:
                 if address in addresses:
                     other = addresses[address]

@@ -104,8 +104,7 @@ class MixedRadix:
             weight, digit = self.weights[i], self.digits[i]
             # The least value whose greatest completion still reaches what is asked for.
             value = digit.successor(-((high - rest) // weight))
-            if value is None:  # cannot happen below self.high; kept for the type
-                return None
+            assert value is not None, "there is one below self.high"
             total += value * weight
             rest -= value * weight
             if rest <= low:

@@ -29,7 +29,10 @@ def build_rules(entries: Sequence[RuleEntry], report: Report) -> tuple[Rule, ...
         blocks += len(rule.blocks)
         pieces += sum(count_pieces(rule, p) for i in rule.interfaces for p in (i.name, *i.aliases))
         if blocks > MAX_BLOCKS or pieces > MAX_PIECES:
-            report(entry.place, f"more than {MAX_BLOCKS} products of ranges; describe the nodes by fewer, larger ones")
+            report(
+                entry.place,
+                f"too many products of ranges (at most {MAX_BLOCKS}); describe the nodes by fewer, larger ones",
+            )
             break
         rules.append(rule)
         start += rule.size if rule.kind == "node" else 0
@@ -53,7 +56,7 @@ def _rule(entry: RuleEntry, before: Sequence[Rule], start: int, report: Report) 
     if rule.size >= LIMIT:
         report(entry.place, f"it describes {rule.size} nodes; at most {LIMIT - 1} can be numbered")
         return None
-    if not _sizes_agree(rule, entry, report):
+    if not _sizes_agree(rule, report):
         return None
     anchored = tuple(
         replace(interface, addresses=tuple(pattern.anchored(start) for pattern in interface.addresses))
@@ -177,7 +180,7 @@ def _counted(
     return (Block((NODE,), (RangeSet.between(start, start + size - 1),), 0, entry.place.line),)
 
 
-def _sizes_agree(rule: Rule, entry: RuleEntry, report: Report) -> bool:
+def _sizes_agree(rule: Rule, report: Report) -> bool:
     good = True
     for interface in rule.interfaces:
         for pattern in interface.addresses:
@@ -185,14 +188,9 @@ def _sizes_agree(rule: Rule, entry: RuleEntry, report: Report) -> bool:
                 good = False
                 where = Place(interface.lines.get("address", interface.line), f"{interface.option}.address")
                 report(where, _size_text(pattern, rule.size))
-    if rule.size == 0:
-        report(entry.place, "it describes no node at all; remove it, or give it nodes")
-        return False
     return good
 
 
 def _size_text(pattern: AddressPattern, size: int) -> str:
-    last = pattern.anchored(0).format({NODE: 0}) + (size - 1) if size else None
-    return f"{pattern.text} has {pattern.count} addresses for {size} nodes; write a range of {size}" + (
-        f", up to {last}" if last is not None else ""
-    )
+    last = pattern.anchored(0).format({NODE: size - 1})
+    return f"{pattern.text} has {pattern.count} addresses for {size} nodes; write a range of {size}, up to {last}"

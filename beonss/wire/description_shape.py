@@ -213,6 +213,7 @@ def zone_mistake(zone: str) -> str | None:
     """Return why ``zone`` cannot be the cluster's zone, or None."""
     shown = repr(zone[:80])
     labels = zone.split(".")
+    # With a label of 63 characters and its dot a name has at most 253 (RFC 1035 section 2.3.4).
     if len(zone) > 189 or not all(_LABEL.fullmatch(label) for label in labels):
         return f"{shown} is no domain name; write one such as fellow.aero.org"
     if labels[-1] == "local":

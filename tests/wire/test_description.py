@@ -361,6 +361,143 @@ MISTAKES = [
     ),
 ]
 
+FURTHER = [
+    (f"{RULE}ranges_ = 1", 12, "nodes[0].ranges_", "did you mean ranges?"),
+    (
+        '[[nodes]]\nname = "n{node}"\naddress = "10.5.9.{node}"\nranges = { node = "0-9" }',
+        11,
+        "nodes[0].ranges.node",
+        "is the running number and has no range; write count = N",
+    ),
+    (
+        '[[nodes]]\nname = "n{a}"\naddress = "10.5.9.{a}"\nranges = [{ a = "01-09" },\n{ a = "010-012" }]',
+        12,
+        "nodes[0].ranges[1].a",
+        "a is padded to 3 digits here and to 2 above",
+    ),
+    (
+        '[[nodes]]\nname = "n{a}x{b}"\naddress = "10.5.{a}.{b}"\nranges = { a = "0-9999999999", b = "0-9" }',
+        8,
+        "nodes[0]",
+        "at most 9999999999 can be numbered",
+    ),
+    (
+        '[[nodes]]\nname = "'
+        + "x".join(f"n{{c{n}}}" for n in range(9))
+        + '"\naddress = "10.5.9.{c0}"\nranges = { '
+        + ", ".join(f"c{n} = 1" for n in range(9))
+        + " }",
+        11,
+        "nodes[0].ranges",
+        "9 coordinates; at most 8",
+    ),
+    (
+        '[[nodes]]\nname = "n{a}"\naddress = "10.5.9.{a}"\nranges = [' + "{ a = 1 }," * 20_001 + "]",
+        8,
+        "nodes[0]",
+        "too many products",
+    ),
+    (
+        'a = { address = "10.5.1.1", mac = "00:00:00:00:00:01" }\nb = { address = "10.5.1.2", mac = "0-0-0-0-0-1" }',
+        9,
+        "hosts.b.mac",
+        "is no hardware address",
+    ),
+    (
+        (
+            'a = { address = "10.5.1.1", mac = "00:00:00:00:00:01" }\n'
+            'b = { address = "10.5.1.2", mac = "00-00-00-00-00-01" }'
+        ),
+        9,
+        "hosts.b",
+        "00:00:00:00:00:01 is the mac of hosts.a (line 8) already",
+    ),
+    ('[[nodes]]\nname = "solo"\naddress = "10.5.0.1"', 7, "hosts.frodo", "10.5.0.1 is the address of the node solo"),
+    (
+        '[[nodes]]\nname = "n{a}x{b}"\naddress = "10.5.9.0 + 3*{a} + 2*{b}"\nranges = { a = "0,2", b = "0,4" }',
+        10,
+        "nodes[0].address",
+        "3 addresses for each a leave no room for the 9 below it; use a larger weight for {a}",
+    ),
+    (
+        '[[nodes]]\nname = "n{a}x{b}"\naddress = "10.5.9.0 + {a} + {b}"\nranges = { a = "0-1", b = "0-1" }',
+        10,
+        "nodes[0].address",
+        "10.5.9.1 would be both",
+    ),
+    (
+        '[[derived]]\nname = "g{a}x{b}"\naddress = "10.5.{a}.{b}"',
+        8,
+        "derived[0]",
+        "not the coordinates a, b; add ranges",
+    ),
+    (
+        '[[nodes]]\nname = "n{i}"\naddress = ["10.5.9.{i}", "10.5.9.{i}"]\nranges = { i = "1-2" }',
+        10,
+        "nodes[0].address",
+        "10.5.9.1 would be both n1 (i 1, line 11) and n1 (i 1, line 11)",
+    ),
+    (
+        (
+            '[[nodes]]\nname = "n{i}"\naddress = "10.5.9.{i}"\nranges = { i = "1-9" }\n[[nodes]]\nname = "n1"\n'
+            'address = "10.5.8.1"'
+        ),
+        13,
+        "nodes[1].name",
+        "n1 would be both n1 (i 1, line 11) and n1 (node 9, line 12)",
+    ),
+    (
+        (
+            '[[nodes]]\nname = "n1{i}"\naddress = "10.5.9.{i}"\nranges = { i = "10-19" }\n[[nodes]]\n'
+            'name = "n{i}1"\naddress = "10.5.8.{i}"\n'
+            'ranges = { i = "10-19" }'
+        ),
+        13,
+        "nodes[1].name",
+        "n111 would be both n111 (i 11, line 11) and n111 (i 11, line 15)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("more", "line", "option", "text"), FURTHER)
+def test_mistakes_of_further_parts(more: str, line: int, option: str, text: str) -> None:
+    problems = problems_of(BASE + more)
+    matching = [problem for problem in problems if text in problem.text]
+    assert matching, problems
+    assert (matching[0].line, matching[0].option) == (line, option)
+
+
+def test_a_proof_that_runs_out_of_steps_refuses() -> None:
+    """Whatever part of the proof is reached: without steps to compare, nothing is taken for granted."""
+    rule = (
+        '[[nodes]]\nname = "n{a}{b:02}"\naddress = "10.5.{a}.{b}"\n'
+        'ranges = [{ a = "1-9", b = "1-9" }, { a = "1-20", b = "10-19" }]\n'
+    )
+    naming = read(BASE + rule)
+    assert prove(naming) == []
+    needed = Budget(1000)
+    assert prove(naming, budget=needed) == []
+    for steps in range(1000 - needed.left):
+        problems = prove(naming, budget=Budget(steps))
+        assert problems
+        assert all("in time" in problem.text or "cannot be" in problem.text for problem in problems)
+
+
+def test_a_single_node_needs_no_ranges() -> None:
+    naming = read(BASE + '[[nodes]]\nname = "solo"\naddress = ["10.5.0.9", "fd00::9"]\n'.replace(', "fd00::9"', ""))
+    assert [named.name for named in naming.nodes()] == ["solo"]
+    assert naming.find("solo") == naming.find_number(0) == naming.find_address(ip_address("10.5.0.9"))
+
+
+def test_a_network_may_have_a_name_pattern_of_its_own() -> None:
+    more = (
+        '[nodes.interfaces.ib]\nname = "ib{rack}x{slot}"\naliases = ["i{node}"]\naddress = "10.5.{rack+100}.{slot}"\n'
+    )
+    naming = read(BASE + RULE + more)
+    named = naming.find("i7")
+    assert named is not None
+    assert (named.name, named.network, named.rule, named.line) == ("ib1x8", "ib", "ib{rack}x{slot}", 12)
+
 
 @pytest.mark.parametrize(("old", "new", "line", "option", "text"), MISTAKES)
 def test_each_mistake_names_line_and_option_and_says_what_to_do(
