@@ -26,6 +26,7 @@ from beonss.daemon.accounts import Accounts
 from beonss.daemon.booting import Booting
 from beonss.daemon.deliveries import Deliveries
 from beonss.daemon.description import read_description
+from beonss.daemon.direct_changes import DirectChanges
 from beonss.daemon.localnames import LocalFiles
 from beonss.daemon.member_operations import member_operations
 from beonss.daemon.membership import Membership
@@ -37,6 +38,7 @@ from beonss.daemon.settings import MasterSettings
 from beonss.daemon.status import master_status
 from beonss.daemon.sync import Sync
 from beonss.daemon.target_list import read_targets
+from beonss.daemon.upkeep import Upkeep
 from beonss.errors import ConfigurationError
 from beonss.net.control import ControlFactory, Operation, listen_control
 from beonss.net.dns import DNSServer
@@ -138,6 +140,13 @@ class Master:
             patience=settings.boot_wait,
         )
         self.deliveries = Deliveries(reactor, self.accounts, targets, chance=random.random, wall=time.time)
+        self._upkeep = Upkeep(reactor, self.accounts)
+        self._direct = DirectChanges(
+            reactor,
+            targets,
+            view=lambda: self.accounts.view,
+            again=self.deliveries.again,
+        )
         self.audit = AuditLog(settings.state / AUDIT, time.time, self.name)
         self.passwords = Passwords(
             reactor,
@@ -149,6 +158,7 @@ class Master:
             name=self.name,
             settings=self._password_settings(),
             ready=self.booting.ready,
+            as_user=self._direct,
         )
         requests.update(node_requests(self.passwords, self._node_name))
         requests.update(standing_requests(lambda: self.accounts.view, _today))
@@ -178,10 +188,9 @@ class Master:
         self._closing.append(listeners.stopListening)
         for endpoint in self._sync_endpoints():
             self.sync.listen(endpoint)
-        control = listen_control(
-            self._reactor, settings.runtime / "control", ControlFactory(self._reactor, self._operations())
-        )
-        self._closing.append(control.stopListening)
+        control = ControlFactory(self._reactor, self._operations())
+        self._closing.append(listen_control(self._reactor, settings.runtime / "control", control).stopListening)
+        self._closing.append(control.close)
         if settings.nslcd is not None:
             pam = MasterPam(self.passwords, self.name, lambda: self.accounts.view, _today)
             door = PamDoor(self.lookups, pam, self._reactor, root_override=True)
@@ -198,6 +207,7 @@ class Master:
         self.booting.start()
         await self.sync.start()
         await self.deliveries.start()
+        self._upkeep.start()
         self.log.info(
             "master {name} of {cluster} serves {nodes} nodes and {users} users",
             name=self.name,
@@ -244,17 +254,25 @@ class Master:
             self._looking.stop()
         closed = [close() for close in reversed(self._closing)]
         await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
+        self._upkeep.stop()
         self.booting.stop()
         await self.sync.stop()
         if self._loaded:
             await self.deliveries.stop()
             await self.passwords.stop()
+            self._direct.stop()
         await self.accounts.stop()
         self._held.close()
 
     def _broken(self, error: BrokenStoreError) -> None:
         # Called in the writer's thread.
         self._reactor.callFromThread(self._fatal, str(error))
+
+    def alarms(self) -> list[str]:
+        """Return what an administrator should look at, besides single accounts."""
+        alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
+        alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
+        return alarms + self.deliveries.conflicts()
 
     # --- where to listen ----------------------------------------------------------------------------------------------
 

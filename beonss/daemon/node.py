@@ -129,6 +129,7 @@ class Node:
         self._closing.append(listen_dns(self._reactor, self.dns, endpoints).stopListening)
         factory = ControlFactory(self._reactor, self._operations())
         self._closing.append(listen_control(self._reactor, settings.runtime / "control", factory).stopListening)
+        self._closing.append(factory.close)
         if settings.nslcd is not None:
             door = PamDoor(self.lookups, NodePam(self.passwords, self.name, self.link), self._reactor)
             nslcd = NslcdFactory(self._reactor, Answers(self.lookups), door)

@@ -45,7 +45,6 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
     targets = [
         TargetStatus(lane.name, lane.backlog, since=lane.since, error=lane.error) for lane in master.deliveries.states()
     ]
-    alarms = [*master.sync.alarms.values(), *master.membership.alarms.values(), *master.deliveries.conflicts()]
     return Status(
         role="master",
         name=master.name,
@@ -60,7 +59,7 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
         targets=targets,
         accounts=_accounts(master.accounts.view),
         dns=_dns(master.dns),
-        alarms=alarms + _conflicts(master.accounts.view) + _kept_back(master.lookups),
+        alarms=[*master.alarms(), *_conflicts(master.accounts.view), *_kept_back(master.lookups)],
     )
 
 
