@@ -48,7 +48,10 @@ MAX_TIME: Final = 1 << 62
 MAX_WALL: Final = 253_402_300_800_000
 MAX_SEQUENCE: Final = 1 << 62
 MAX_AUTHOR: Final = 255
-MAX_CONTEXT: Final = 4096
+#: Incarnations in a vector: each start of a master that cannot be vouched for may add one.
+MAX_VECTOR: Final = 1 << 16
+#: Incarnations in a register's context, which is only there to show people what was concurrent.
+MAX_CONTEXT: Final = 64
 
 _INCARNATION = re.compile(r"[0-9a-f]{32}\Z")
 _OBJECT = re.compile(r"[!-~]{1,64}\Z")
@@ -113,6 +116,19 @@ def concurrent(one: Register, other: Register) -> bool:
     return one.stamp != other.stamp and not one.saw(other) and not other.saw(one)
 
 
+def next_context(*seen: Register) -> dict[str, int]:
+    """Return the context of a change that overwrites all of ``seen``.
+
+    It forgets the oldest incarnations by name once it is full; a write of theirs that comes late then counts as
+    concurrent, which decides nothing.
+    """
+    last = joined(*({register.stamp.origin: register.stamp.sequence} for register in seen))
+    context = joined(*(register.context for register in seen), last)
+    for origin in sorted(context.keys() - last.keys())[: max(0, len(context) - MAX_CONTEXT)]:
+        del context[origin]
+    return context
+
+
 def next_time(wall: int, seen: Register | None) -> int:
     """Return the stamp time, in ms, of a change made now over the value that was seen.
 
@@ -158,8 +174,8 @@ def check_vector(vector: Context) -> None:
     Raises:
         MalformedError: an origin is no incarnation, or a sequence number is out of range.
     """
-    if len(vector) > MAX_CONTEXT:
-        raise MalformedError(f"a vector names {len(vector)} incarnations; at most {MAX_CONTEXT} are believed")
+    if len(vector) > MAX_VECTOR:
+        raise MalformedError(f"a vector names {len(vector)} incarnations; at most {MAX_VECTOR} are believed")
     for origin, sequence in vector.items():
         if not is_incarnation(origin) or not 0 <= sequence <= MAX_SEQUENCE:
             raise MalformedError("a vector holds something that is no incarnation with its sequence number")
@@ -180,4 +196,6 @@ def check_register(register: Register) -> None:
         raise MalformedError(f"the value of register {key.object}/{key.field} has more than {MAX_VALUE} bytes")
     if len(register.author) > MAX_AUTHOR or any("\ud800" <= letter <= "\udfff" for letter in register.author):
         raise MalformedError(f"the author of register {key.object}/{key.field} is too long or no text")
+    if len(register.context) > MAX_CONTEXT:
+        raise MalformedError(f"the context of register {key.object}/{key.field} is too long")
     check_vector(register.context)

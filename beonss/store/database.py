@@ -27,7 +27,7 @@ from beonss.core.registers import (
     check_vector,
     concurrent,
     is_incarnation,
-    joined,
+    next_context,
     next_time,
 )
 from beonss.core.replication import Page
@@ -171,10 +171,8 @@ class Database(LocalDatabase):
         time = next_time(min(max(wall_ms, 0), MAX_WALL), old)
         if time > MAX_TIME:
             raise StoreError(f"register {key.object}/{key.field} has the highest possible stamp and cannot be written")
-        context = _NO_CONTEXT if old is None else joined(old.context, {old.stamp.origin: old.stamp.sequence})
         loser = self._overruled_at(key)
-        if loser is not None:
-            context = joined(context, {loser.stamp.origin: loser.stamp.sequence})
+        context = next_context(*(seen for seen in (old, loser) if seen is not None))
         new = Register(key, change.value, Stamp(time, incarnation, sequence), author, context)
         self._put(old, new)
         if loser is not None:
@@ -350,8 +348,7 @@ class Database(LocalDatabase):
                     old = _register(row)
                     sequence += 1
                     stamp = Stamp(next_time(0, old), incarnation, sequence)
-                    context = joined(old.context, {old.stamp.origin: old.stamp.sequence})
-                    adopted.append(Register(old.key, old.value, stamp, old.author, context))
+                    adopted.append(Register(old.key, old.value, stamp, old.author, next_context(old)))
                     self._put(old, adopted[-1])
             if adopted:
                 self._move_vector({incarnation: sequence})

@@ -13,6 +13,7 @@ from beonss.core.registers import (
     MAX_CONTEXT,
     MAX_TIME,
     MAX_VALUE,
+    MAX_VECTOR,
     Key,
     Register,
     Stamp,
@@ -24,6 +25,7 @@ from beonss.core.registers import (
     joined,
     merged,
     missing_registers,
+    next_context,
     next_time,
 )
 from beonss.errors import MalformedError
@@ -91,6 +93,19 @@ def test_an_overwrite_and_a_concurrent_write_are_told_apart() -> None:
     assert not concurrent(first, first)
 
 
+def test_a_context_stays_short_and_never_forgets_what_it_overwrites() -> None:
+    held = row("o", "f", b"0", origin=f"{0:032x}")
+    for number in range(1, 3 * MAX_CONTEXT):
+        context = next_context(held)
+        new = row("o", "f", b"1", time=number, origin=f"{number:032x}", sequence=7, context=context)
+        assert new.saw(held)
+        assert len(context) <= MAX_CONTEXT
+        held = new
+    assert next_context() == {}
+    other = row("o", "f", b"x", origin="e" * 32, sequence=3)
+    assert {held.stamp.origin, other.stamp.origin} <= next_context(held, other).keys()
+
+
 def test_missing_registers_are_those_that_a_vector_does_not_cover() -> None:
     rows = [row("o", f"f{n}", b"1", sequence=n) for n in (1, 2, 3)]
     assert missing_registers(rows, {A: 2}) == rows[2:]
@@ -131,3 +146,9 @@ def test_a_good_register_is_taken() -> None:
 def test_a_register_out_of_bounds_is_refused(change: dict) -> None:
     with pytest.raises(MalformedError):
         check_register(dataclasses.replace(row("o", "entry", b"{}"), **change))
+
+
+def test_a_vector_out_of_bounds_is_refused() -> None:
+    check_vector({f"{n:032x}": 1 for n in range(5000)})
+    with pytest.raises(MalformedError):
+        check_vector({f"{n:032x}": 1 for n in range(MAX_VECTOR + 1)})
