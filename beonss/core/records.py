@@ -22,9 +22,13 @@ class RecordType(IntEnum):
     CNAME = 5
     SOA = 6
     PTR = 12
+    MX = 15
     TXT = 16
     AAAA = 28
+    SRV = 33
+    DNAME = 39
     OPT = 41
+    DS = 43
     TKEY = 249
     TSIG = 250
     IXFR = 251
@@ -43,7 +47,7 @@ class RecordClass(IntEnum):
 
 
 class ReplyCode(IntEnum):
-    """RCODEs (RFC 1035 section 4.1.1, RFC 2136, RFC 6891)."""
+    """RCODEs (RFC 1035 section 4.1.1, RFC 2136, RFC 6672, RFC 6891)."""
 
     NOERROR = 0
     FORMERR = 1
@@ -51,6 +55,7 @@ class ReplyCode(IntEnum):
     NXDOMAIN = 3
     NOTIMP = 4
     REFUSED = 5
+    YXDOMAIN = 6
     NOTAUTH = 9
     BADVERS = 16
 
@@ -98,7 +103,20 @@ class TextData:
     strings: tuple[bytes, ...]
 
 
-Data = AddressData | NameData | SOAData | TextData
+@dataclass(frozen=True, slots=True)
+class OpaqueData:
+    """Data that is served as it was written (RFC 3597), of all types that the others do not hold.
+
+    Attributes:
+        data: in wire form; names in it are not compressed and keep their case.
+        target: the name in it whose addresses a client will want next (MX, SRV) or that it leads to (DNAME).
+    """
+
+    data: bytes
+    target: DomainName | None = None
+
+
+Data = AddressData | NameData | SOAData | TextData | OpaqueData
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ Decisions that no RFC makes for us:
   and has no records: a cache between us must not learn that ``self`` does not exist.
 - ``master`` holds the addresses of all masters, the one nearest to the asker first, TTL 0, because that
   order belongs to the asker.
-- Zone transfers of computed zones are refused for now; everything they need is in :attr:`Zones.apexes`.
+- A transfer is no answer but a stream: :mod:`beonss.core.transfer`. Asked here, it is refused.
 """
 
 from collections.abc import Sequence
@@ -124,7 +124,7 @@ _NIBBLES: Final = {f"{number:x}".encode(): number for number in range(16)}
 
 
 @dataclass(frozen=True, slots=True)
-class _Apex:
+class Apex:
     """The top of one zone, with the records that every zone has there."""
 
     name: DomainName
@@ -153,7 +153,7 @@ class Zones:
             for master, owner in zip(names.masters, servers, strict=True)
             for address in master.addresses
         )
-        self._apexes: dict[DomainName, _Apex] = {}
+        self._apexes: dict[DomainName, Apex] = {}
         for network in (None, *names.reverse_networks):
             apex = self._apex(self._zone if network is None else reverse_name(network), network, servers)
             self._apexes[apex.name] = apex
@@ -164,6 +164,10 @@ class Zones:
     def apexes(self) -> tuple[DomainName, ...]:
         """The names of all zones, in lower case, the forward zone first."""
         return tuple(self._apexes)
+
+    def is_plain(self, key: DomainName) -> bool:  # noqa: ARG002 - for zones with static records
+        """Say whether what a name in lower case answers is computed and nothing else; here always."""
+        return True
 
     def answer(self, qname: DomainName, qtype: int, qclass: int, asker: Address) -> Answer:
         """Answer one question.
@@ -201,7 +205,7 @@ class Zones:
 
     def _apex(
         self, name: DomainName, network: IPv4Network | IPv6Network | None, servers: tuple[DomainName, ...]
-    ) -> _Apex:
+    ) -> Apex:
         minimum = min(self._ttl, _LONGEST_DENIAL)
         data = SOAData(
             primary=servers[0] if servers else self._zone,
@@ -215,7 +219,7 @@ class Zones:
         soa = Record(name, RecordType.SOA, self._ttl, data)
         # RFC 2308 section 3: the TTL of the SOA in a denial is the lesser of its own and MINIMUM.
         denial = replace(soa, ttl=min(self._ttl, minimum))
-        return _Apex(
+        return Apex(
             name,
             network,
             soa,
@@ -223,14 +227,14 @@ class Zones:
             tuple(Record(name, RecordType.NS, self._ttl, NameData(server)) for server in servers),
         )
 
-    def _enclosing(self, key: DomainName) -> _Apex | None:
+    def _enclosing(self, key: DomainName) -> Apex | None:
         length = len(key)
         for depth in self._depths:
             if depth <= length and (apex := self._apexes.get(key[length - depth :])) is not None:
                 return apex
         return None
 
-    def _at_apex(self, apex: _Apex, qname: DomainName, qtype: int) -> Answer:
+    def _at_apex(self, apex: Apex, qname: DomainName, qtype: int) -> Answer:
         # ANY gets one RRset, which RFC 8482 section 4.1 allows: nothing to amplify with.
         if qtype in (RecordType.SOA, RecordType.ANY):
             return Answer(answer=(replace(apex.soa, name=qname),))
@@ -239,7 +243,7 @@ class Zones:
             return Answer(answer=servers, additional=self._glue)
         return _no_data(apex)
 
-    def _forward(self, apex: _Apex, qname: DomainName, key: DomainName, qtype: int, asker: Address) -> Answer:
+    def _forward(self, apex: Apex, qname: DomainName, key: DomainName, qtype: int, asker: Address) -> Answer:
         label = key[0]
         # All names of the cluster are single labels below the zone, and nothing lies below them (RFC 8020).
         if len(key) != len(apex.name) + 1:
@@ -259,7 +263,7 @@ class Zones:
             return self._with_addresses(apex, qname, qtype, named.addresses, ())
         return self._alias(apex, qname, qtype, named, self._ttl)
 
-    def _alias(self, apex: _Apex, qname: DomainName, qtype: int, named: Named, ttl: int) -> Answer:
+    def _alias(self, apex: Apex, qname: DomainName, qtype: int, named: Named, ttl: int) -> Answer:
         target = (named.name.encode("ascii"), *self._zone)
         alias = Record(qname, RecordType.CNAME, ttl, NameData(target))
         if qtype in (RecordType.CNAME, RecordType.ANY):
@@ -267,24 +271,24 @@ class Zones:
         return self._with_addresses(apex, target, qtype, named.addresses, (alias,))
 
     def _with_addresses(
-        self, apex: _Apex, owner: DomainName, qtype: int, addresses: Sequence[Address], before: tuple[Record, ...]
+        self, apex: Apex, owner: DomainName, qtype: int, addresses: Sequence[Address], before: tuple[Record, ...]
     ) -> Answer:
         if found := _address_records(owner, self._ttl, addresses, qtype):
             return Answer(answer=before + found)
         return Answer(answer=before, authority=(apex.denial,))
 
-    def _self(self, apex: _Apex, qname: DomainName, qtype: int, asker: Address) -> Answer:
+    def _self(self, apex: Apex, qname: DomainName, qtype: int, asker: Address) -> Answer:
         named = self.names.self_name(asker)
         if named is None:
             return _personal(_no_data(apex))
         return _personal(self._alias(apex, qname, qtype, named, 0))
 
-    def _master(self, apex: _Apex, qname: DomainName, qtype: int, asker: Address) -> Answer:
+    def _master(self, apex: Apex, qname: DomainName, qtype: int, asker: Address) -> Answer:
         addresses = [address for master in self.names.master_order(asker) for address in master.addresses]
         found = _address_records(qname, 0, addresses, qtype)
         return _personal(Answer(answer=found) if found else _no_data(apex))
 
-    def _reverse(self, apex: _Apex, qname: DomainName, key: DomainName, qtype: int) -> Answer:
+    def _reverse(self, apex: Apex, qname: DomainName, key: DomainName, qtype: int) -> Answer:
         block = _reverse_block(key)
         if block is None:
             return _no_name(apex)
@@ -386,11 +390,11 @@ def _address_record(owner: DomainName, ttl: int, address: Address) -> Record:
     return Record(owner, RecordType.A if address.version == 4 else RecordType.AAAA, ttl, AddressData(address))
 
 
-def _no_data(apex: _Apex) -> Answer:
+def _no_data(apex: Apex) -> Answer:
     return Answer(authority=(apex.denial,))
 
 
-def _no_name(apex: _Apex) -> Answer:
+def _no_name(apex: Apex) -> Answer:
     return Answer(ReplyCode.NXDOMAIN, authority=(apex.denial,))
 
 

@@ -15,6 +15,7 @@ from beonss.core.records import (
     Data,
     DomainName,
     NameData,
+    OpaqueData,
     Record,
     RecordClass,
     ReplyCode,
@@ -180,6 +181,8 @@ class _Message:
                 self.write_name(data.primary)
                 self.write_name(data.mailbox)
                 self.body += _SOA_TIMES.pack(data.serial, data.refresh, data.retry, data.expire, data.minimum)
+            case OpaqueData():
+                self.body += data.data
             case TextData():
                 self.body += _rare(dnslib.TXT(list(data.strings)))
 

@@ -1,0 +1,291 @@
+"""What zones answer that have static records beside, or in place of, the computed ones.
+
+The rules are those of RFC 1034 section 4.3.2 with wildcards (RFC 4592), DNAME (RFC 6672) and the RCODE of the last
+name of a chain (RFC 6604). A zone that is static altogether begins at its SOA record; one that lies inside of another
+zone of ours is delegated from there by its own NS records.
+
+Where both have something at one name, static record sets come first and the computed ones are added:
+:mod:`beonss.core.overlay_check` sees to it that they are of different types. Names that no static record
+touches are answered by :class:`beonss.core.zone.Zones` alone (:meth:`OverlaidZones.is_plain`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from typing import Final
+
+from beonss.core.overlay import WILDCARD, Overlay, StaticNode, target_of
+from beonss.core.records import (
+    Address,
+    DomainName,
+    NameData,
+    Record,
+    RecordClass,
+    RecordType,
+    ReplyCode,
+    SOAData,
+    folded,
+)
+from beonss.core.zone import Answer, Apex, Names, Zones
+
+#: Links of a chain of CNAME and DNAME records that are followed.
+MOST_LINKS: Final = 16
+_LONGEST_NAME = 255
+_NOWHERE: Final = IPv4Address(0)
+_QUESTIONS: Final = frozenset({RecordType.AXFR, RecordType.IXFR, RecordType.OPT, RecordType.TKEY, RecordType.TSIG})
+_LEADING: Final = frozenset({RecordType.NS, RecordType.MX, RecordType.SRV})
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one name of a chain gives: an answer, and the name to go on with, if any."""
+
+    answer: Answer
+    following: DomainName | None = None
+
+
+class OverlaidZones(Zones):
+    """The computed zones with static records in them, and the static zones beside them.
+
+    Immutable after construction.
+
+    Args:
+        names: the compiled description.
+        overlay: the static records, which :mod:`beonss.core.overlay_check` has passed.
+        serials: apex in lower case -> the serial of its zone, where it is not the description's version or what
+            the SOA record of a static zone says.
+    """
+
+    def __init__(self, names: Names, overlay: Overlay, serials: Mapping[DomainName, int] | None = None) -> None:
+        super().__init__(names)
+        self.overlay = overlay
+        #: The apexes of zones with computed names.
+        self.computed: frozenset[DomainName] = frozenset(self._apexes)
+        for name, node in overlay.nodes.items():
+            if name in self.computed:
+                servers = (*self._apexes[name].servers, *node.sets.get(RecordType.NS, ()))
+                self._apexes[name] = replace(self._apexes[name], servers=_distinct(servers))
+            elif RecordType.SOA in node.sets:
+                self._apexes[name] = _static_apex(name, node)
+        for name, serial in (serials or {}).items():
+            if (apex := self._apexes.get(name)) is not None:
+                self._apexes[name] = _with_serial(apex, serial)
+        self._depths = sorted({len(name) for name in self._apexes}, reverse=True)
+
+    def is_plain(self, key: DomainName) -> bool:
+        """Say whether no static record has any influence on what a name answers."""
+        apex = self._enclosing(key)
+        if apex is None:
+            return True
+        if apex.name not in self.computed:
+            return False
+        if not self.overlay:
+            return True
+        nodes = self.overlay.nodes
+        top, size = len(apex.name), len(key)
+        if size == top:
+            return not (key in nodes and nodes[key].sets)
+        if (WILDCARD, *apex.name) in nodes:
+            return False
+        return not any(key[size - depth :] in nodes for depth in range(top + 1, size + 1))
+
+    def answer(self, qname: DomainName, qtype: int, qclass: int, asker: Address) -> Answer:
+        """Answer one question; see :meth:`beonss.core.zone.Zones.answer`."""
+        key = folded(qname)
+        if qtype in _QUESTIONS or qclass not in (RecordClass.IN, RecordClass.ANY) or self.is_plain(key):
+            return super().answer(qname, qtype, qclass, asker)
+        if qtype in (RecordType.MAILA, RecordType.MAILB):
+            return super().answer(qname, qtype, qclass, asker)
+        answer = self._resolved(qname, qtype, asker)
+        if qclass == RecordClass.ANY:
+            answer = replace(answer, authoritative=False)
+        return answer
+
+    def soa(self, name: DomainName) -> Record | None:
+        """Return the SOA record of the zone with this apex, in lower case, or None if it is not ours."""
+        apex = self._apexes.get(name)
+        return None if apex is None else apex.soa
+
+    def enclosing(self, key: DomainName) -> DomainName | None:
+        """Return the apex of the closest zone of ours around a name in lower case, or None."""
+        apex = self._enclosing(key)
+        return None if apex is None else apex.name
+
+    def servers(self, name: DomainName) -> tuple[Record, ...]:
+        """Return the NS records of the zone with this apex."""
+        return self._apexes[name].servers
+
+    def has_computed(self, key: DomainName) -> bool:
+        """Say whether a name in lower case below an apex exists without any static record."""
+        apex = self._enclosing(key)
+        return apex is not None and self._computed(apex, key, key, RecordType.ANY, _NOWHERE) is not None
+
+    def addresses(self, target: DomainName) -> tuple[Record, ...]:
+        """Return the address records of a name that lies in a zone of ours and not in a delegated one."""
+        key = folded(target)
+        apex = self._enclosing(key)
+        if apex is None:
+            return ()
+        records: list[Record] = []
+        for qtype in (RecordType.A, RecordType.AAAA):
+            found = self._look(apex, target, key, qtype, _NOWHERE)
+            if found.following is None and found.answer.authoritative and not found.answer.personal:
+                records += [each for each in found.answer.answer if each.type == qtype and folded(each.name) == key]
+        return tuple(records)
+
+    def glue(self, servers: Iterable[Record]) -> tuple[Record, ...]:
+        """Return the addresses of name servers, also those that lie in the zone which is delegated to them."""
+        records: list[Record] = []
+        for target in _targets(servers):
+            node = self.overlay.nodes.get(folded(target))
+            held = () if node is None else _addresses_in(node)
+            records += held or self.addresses(target)
+        return tuple(records)
+
+    # --- one chain -----------------------------------------------------------------------------------------------
+
+    def _resolved(self, qname: DomainName, qtype: int, asker: Address) -> Answer:
+        chain: tuple[Record, ...] = ()
+        personal = False
+        seen: set[DomainName] = set()
+        owner: DomainName = qname
+        while len(seen) < MOST_LINKS:
+            key = folded(owner)
+            apex = self._enclosing(key)
+            if apex is None or key in seen:
+                break
+            seen.add(key)
+            if key == apex.name and qtype == RecordType.DS:
+                # Of a delegation the parent knows (RFC 4035 section 3.1.4.1).
+                apex = self._enclosing(key[1:]) or apex
+            found = self._look(apex, owner, key, qtype, asker)
+            answer = found.answer
+            personal = personal or answer.personal
+            if not chain and found.following is None:
+                return answer
+            chain += answer.answer
+            if found.following is None:
+                return replace(answer, answer=chain, authoritative=True, personal=personal)
+            owner = found.following
+        return Answer(answer=chain, personal=personal)
+
+    def _look(self, apex: Apex, owner: DomainName, key: DomainName, qtype: int, asker: Address) -> _Found:
+        nodes = self.overlay.nodes
+        top, size = len(apex.name), len(key)
+        closest = top
+        for depth in range(top, size + 1):
+            node = nodes.get(key[size - depth :])
+            if node is None:
+                if depth > top:
+                    break
+                continue
+            closest = depth
+            if depth > top and RecordType.NS in node.sets and not (depth == size and qtype == RecordType.DS):
+                return _Found(self._referral(owner[size - depth :], node))
+            if depth < size and RecordType.DNAME in node.sets:
+                return _redirected(owner, size - depth, node.sets[RecordType.DNAME][0])
+        if size == top:
+            return _Found(self._at_the_apex(apex, owner, nodes.get(key), qtype))
+        node = nodes.get(key)
+        if node is not None and node.sets and (found := self._at_node(owner, node, qtype)) is not None:
+            return found
+        computed = self._computed(apex, owner, key, qtype, asker)
+        if computed is not None:
+            return _Found(computed)
+        if node is not None:
+            return _Found(Answer(authority=(apex.denial,)))
+        while closest < size - 1 and self._computed(apex, owner, key[size - closest - 1 :], qtype, asker) is not None:
+            closest += 1
+        star = nodes.get((WILDCARD, *key[size - closest :]))
+        if star is None:
+            return _Found(Answer(ReplyCode.NXDOMAIN, authority=(apex.denial,)))
+        return self._at_node(owner, star, qtype) or _Found(Answer(authority=(apex.denial,)))
+
+    def _computed(self, apex: Apex, owner: DomainName, key: DomainName, qtype: int, asker: Address) -> Answer | None:
+        """Return what is computed for a name below an apex, None if it does not exist."""
+        if apex.name not in self.computed:
+            return None
+        if apex.network is None:
+            answer = self._forward(apex, owner, key, qtype, asker)
+        else:
+            answer = self._reverse(apex, owner, key, qtype)
+        return None if answer.code is ReplyCode.NXDOMAIN else answer
+
+    def _at_the_apex(self, apex: Apex, owner: DomainName, node: StaticNode | None, qtype: int) -> Answer:
+        if qtype == RecordType.NS:
+            records = _owned(apex.servers, owner)
+            return Answer(answer=records, additional=self._additional(records))
+        if qtype not in (RecordType.SOA, RecordType.ANY) and node is not None and qtype in node.sets:
+            records = _owned(node.sets[qtype], owner)
+            return Answer(answer=records, additional=self._additional(records))
+        return self._at_apex(apex, owner, qtype)
+
+    def _at_node(self, owner: DomainName, node: StaticNode, qtype: int) -> _Found | None:
+        """Return what the static records of a name say to a question, None if they say nothing."""
+        sets = node.sets
+        alias = sets.get(RecordType.CNAME)
+        if alias is not None and qtype not in (RecordType.CNAME, RecordType.ANY):
+            return _Found(Answer(answer=_owned(alias, owner)), target_of(alias[0]))
+        if qtype == RecordType.ANY and sets:
+            # One of the sets will do (RFC 8482 section 4.1).
+            qtype = next(iter(sets))
+        if qtype not in sets:
+            return None
+        records = _owned(sets[qtype], owner)
+        return _Found(Answer(answer=records, additional=self._additional(records)))
+
+    def _referral(self, owner: DomainName, node: StaticNode) -> Answer:
+        servers = _owned(node.sets[RecordType.NS], owner)
+        return Answer(authoritative=False, authority=servers, additional=self.glue(servers))
+
+    def _additional(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        """Return the addresses a client will ask for next (RFC 1035 section 3.3, RFC 2782)."""
+        if records[0].type not in _LEADING:
+            return ()
+        return tuple([address for target in _targets(records) for address in self.addresses(target)])
+
+
+def _redirected(owner: DomainName, below: int, record: Record) -> _Found:
+    """Return what a DNAME record makes of a name ``below`` labels under its owner (RFC 6672 section 3.2)."""
+    target = target_of(record)
+    assert target is not None
+    shown = replace(record, name=owner[below:])
+    following = owner[:below] + target
+    if sum(len(label) + 1 for label in following) + 1 > _LONGEST_NAME:
+        return _Found(Answer(ReplyCode.YXDOMAIN, answer=(shown,)))
+    alias = Record(owner, RecordType.CNAME, record.ttl, NameData(following))
+    return _Found(Answer(answer=(shown, alias)), following)
+
+
+def _static_apex(name: DomainName, node: StaticNode) -> Apex:
+    soa = node.sets[RecordType.SOA][0]
+    assert isinstance(soa.data, SOAData)
+    denial = replace(soa, ttl=min(soa.ttl, soa.data.minimum))
+    return Apex(name, None, soa, denial, node.sets.get(RecordType.NS, ()))
+
+
+def _with_serial(apex: Apex, serial: int) -> Apex:
+    def changed(record: Record) -> Record:
+        assert isinstance(record.data, SOAData)
+        return replace(record, data=replace(record.data, serial=serial % 2**32))
+
+    return replace(apex, soa=changed(apex.soa), denial=changed(apex.denial))
+
+
+def _owned(records: tuple[Record, ...], owner: DomainName) -> tuple[Record, ...]:
+    return tuple([replace(record, name=owner) for record in records])
+
+
+def _addresses_in(node: StaticNode) -> tuple[Record, ...]:
+    return (*node.sets.get(RecordType.A, ()), *node.sets.get(RecordType.AAAA, ()))
+
+
+def _targets(records: Iterable[Record]) -> list[DomainName]:
+    return list({folded(target): target for record in records if (target := target_of(record)) is not None}.values())
+
+
+def _distinct(servers: tuple[Record, ...]) -> tuple[Record, ...]:
+    kept: dict[DomainName, Record] = {}
+    for record in servers:
+        kept.setdefault(folded(target_of(record) or ()), record)
+    return tuple(kept.values())
