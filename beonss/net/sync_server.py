@@ -200,30 +200,40 @@ class ServerConnection(Connection):
             self._turn_away(refusal.code, str(refusal), retry)
 
     def _enter_member(self, hello: Hello) -> None:
-        membership = self.desk.membership
         if self.key is None:
             raise Refused("stranger", "")
-        try:
-            # A caller that joined elsewhere brings the proof: a list signed by the cluster key.
-            membership.offer(hello.members, hello.acceptances)
-        except PeerError:
-            if membership.roster.name_of(self.key) is not None:
-                raise
-            raise Refused("stranger", "") from None
-        roster = membership.roster
-        name = roster.name_of(self.key)
-        if name is None:
-            if roster.is_former(self.key):
-                raise Refused(
-                    "removed", "this machine was removed from the member list; to come back it must join anew"
-                )
-            raise Refused("stranger", "")
+        name = self._name_of_caller(self.key, hello)
         if name != hello.name:
             raise PeerError(f"the key of {name} came with another name")
         self.desk.entered(self, name, hello)
         self.name = name
         self._begin("member")
         self._uncount()
+
+    def _name_of_caller(self, key: bytes, hello: Hello) -> str:
+        membership = self.desk.membership
+        if membership.roster.name_of(key) is None:
+            # It may have joined elsewhere, or been invited by a list that we have not seen: the list is signed by the
+            # cluster key. Its acceptance is taken as if it were presented here, expiry included: otherwise a
+            # token that leaked long ago would open this door.
+            try:
+                membership.offer(hello.members, ())
+            except PeerError:
+                raise Refused("stranger", "") from None
+            if membership.roster.is_former(key):
+                text = "this machine was removed from the member list; to come back it must join"
+                raise Refused("removed", text)
+            for acceptance in hello.acceptances:
+                if acceptance.key == key and membership.roster.name_of(key) is None:
+                    membership.admit(acceptance, self.desk.wall())
+        if membership.roster.name_of(key) is None:
+            raise Refused("stranger", "")
+        membership.offer(hello.members, hello.acceptances)
+        name = membership.roster.name_of(key)
+        if name is None:
+            # The list that it brought itself does not hold it any more.
+            raise Refused("removed", "this machine was removed from the member list; to come back it must join")
+        return name
 
     def _enter_joiner(self, hello: Hello) -> None:
         if self.key is None or len(hello.acceptances) != 1 or hello.acceptances[0].key != self.key:

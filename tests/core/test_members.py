@@ -15,6 +15,7 @@ from beonss.core.members import (
     cluster_id,
     founded,
     invited,
+    moved,
     removed,
     with_acceptance,
     with_list,
@@ -173,3 +174,21 @@ def test_a_removed_key_cannot_come_back_by_a_new_invitation() -> None:
     fourth = roster(invited(third, "gamgee", AT, b"k" * 32, 1000), b"4")
     assert code(admit, fourth, answer(fourth), 1) == "key-of-another"
     assert admit(fourth, answer(fourth, GOLLUM), 1).name_of(GOLLUM) == "gamgee"
+
+
+def test_a_full_list_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beonss.core.members.MAXIMUM_MEMBERS", 1)
+    with pytest.raises(ConfigurationError, match="full"):
+        inviting(start())
+
+
+def test_a_member_may_move_and_keeps_its_key() -> None:
+    second = inviting(start())
+    accepted = admit(second, answer(second), 1)
+    there = (Endpoint("10.5.0.9", 1),)
+    third = moved(accepted, "gamgee", there)
+    entry = third.find("gamgee")
+    assert entry is not None
+    assert (entry.key, entry.endpoints, third.number) == (GAMGEE, there, 3)
+    with pytest.raises(ConfigurationError, match="no member"):
+        moved(accepted, "bilbo", there)

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 from pytest_twisted import ensureDeferred
 from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, turn, until
 from twisted.internet import reactor
 
 from beonss.core.members import Member, MemberList, removed
 from beonss.core.registers import Change, Key
+from beonss.errors import ConfigurationError
 from beonss.store.keys import new_identity
 from beonss.wire.feed import DescriptionContent
 
@@ -166,7 +168,7 @@ async def test_a_machine_under_a_member_s_name_but_with_another_key_is_a_strange
             await until(lambda: frodo.sync.port.counts["stranger"] > 0, "it calls frodo and is refused")
             assert impostor.read("dd") is None
             assert not frodo.sync.peers["gamgee"].reachable
-            assert "stranger" in impostor.sync.peers["frodo"].last_error
+            await until(lambda: "stranger" in impostor.sync.peers["frodo"].last_error, "it is told")
         finally:
             await impostor.stop()
             await impostor.accounts.stop()
@@ -236,3 +238,43 @@ async def test_silent_drift_is_found_and_healed() -> None:
         assert gamgee.read("aa") is None
         await until(lambda: gamgee.read("aa") == b"1", "it comes again")
         await until(lambda: all_reachable(cluster), "all reachable")
+
+
+@ensureDeferred
+async def test_what_peers_acknowledged_outlives_a_restart() -> None:
+    """Else everything would look buffered for an absent master until it comes back."""
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster.masters
+        register = await frodo.write("aa", b"1")
+        await until(lambda: frodo.sync.holds("gamgee", register.stamp), "acknowledged")
+        await gamgee.stop()
+        await frodo.stop()
+        await frodo.again()
+        assert frodo.sync.holds("gamgee", register.stamp)
+        assert not frodo.sync.peers["gamgee"].reachable
+        await gamgee.again()
+
+
+@ensureDeferred
+async def test_a_master_that_calls_itself_is_told_so() -> None:
+    """The member list has its address for another's: a mistake that must not look like a copy of the machine."""
+    async with running("frodo", "gamgee") as cluster:
+        frodo, gamgee = cluster.masters
+        await gamgee.stop()
+        members = tuple(replace(m, endpoints=(frodo.endpoint,)) for m in cluster.roster.list.members)
+        frodo.membership.offer(cluster.sign(replace(cluster.roster.list, number=3, members=members)).document, ())
+        await until(lambda: "another key" in frodo.sync.peers["gamgee"].last_error, "noticed")
+        assert "duplicate" not in frodo.sync.alarms
+        await gamgee.again()
+
+
+@ensureDeferred
+async def test_an_occupied_port_is_named_with_what_to_do() -> None:
+    cluster = Cluster("frodo")
+    frodo = cluster["frodo"]
+    try:
+        with pytest.raises(ConfigurationError, match="--sync-listen"):
+            frodo.make_sync().listen(frodo.endpoint)
+    finally:
+        await cluster.end()

@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from beonss.core.members import invited
 from beonss.net.connection import Timing
 from beonss.net.sync_server import Caps, plain_address
-from beonss.store.keys import new_identity
+from beonss.store.keys import Identity, new_identity
+from beonss.wire.documents import Token, accept, invite_key, public_bytes
 from beonss.wire.frames import MAXIMUM_FIRST_FRAME, FrameReader, frame
 from beonss.wire.sync import Hello, Message, Question, Refusal, Request, RosterUpdate, decode, encode
 
@@ -101,6 +104,32 @@ async def test_a_member_s_list_cannot_be_forged_by_a_stranger(tmp_path: Path) ->
         assert [getattr(one, "word", "") for one in said] == ["stranger"]
         assert frodo.membership.roster == cluster.roster
         await other.end()
+
+
+def with_key(context: ssl.SSLContext, identity: Identity, directory: Path) -> ssl.SSLContext:
+    (directory / "c").write_bytes(identity.certificate)
+    (directory / "k").write_bytes(identity.key_pem)
+    context.load_cert_chain(directory / "c", directory / "k")
+    return context
+
+
+@ensureDeferred
+async def test_a_machine_that_joined_elsewhere_brings_the_proof_and_an_expired_token_is_none(tmp_path: Path) -> None:
+    """The list is signed by the cluster key, the acceptance by the invitation; nobody else has to vouch."""
+    async with running("frodo") as cluster:
+        frodo = cluster["frodo"]
+        now = int(time.time())
+        for secret, expires, word in ((b"l" * 16, now - 1, "token-expired"), (b"s" * 16, now + 60, "")):
+            key = public_bytes(invite_key(secret))
+            newer = cluster.sign(invited(cluster.roster, "gamgee", [], key, expires))
+            token = Token(cluster.public, "gamgee", newer.list.number, expires, secret, ())
+            identity = new_identity("gamgee")
+            acceptance = accept(token, identity.public)
+            words = hello(cluster, "member", name="gamgee", members=newer.document, acceptances=(acceptance,))
+            context = with_key(tls(), identity, tmp_path)
+            said = await deferToThread(converse, frodo, context, encode(words), encode(Question({}, False)) * 2)
+            assert getattr(said[0], "word", "") == word
+            assert (frodo.membership.roster.name_of(identity.public) == "gamgee") == (word == "")
 
 
 @ensureDeferred

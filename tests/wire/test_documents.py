@@ -1,7 +1,10 @@
 """Signed lists, acceptances, tokens: believed only when signed for what they are."""
 
+import base64
 import contextlib
+import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,8 +13,10 @@ from hypothesis import strategies as st
 
 from beonss.core.endpoints import Endpoint
 from beonss.core.members import Acceptance, Member, MemberList, Roster, cluster_id, founded, invited
-from beonss.errors import MalformedError
+from beonss.errors import ConfigurationError, MalformedError
 from beonss.wire.documents import (
+    MAXIMUM_DOCUMENT,
+    TOKEN_PREFIX,
     Token,
     accept,
     acceptance_from_plain,
@@ -185,3 +190,59 @@ def test_an_acceptance_with_wrong_lengths_is_malformed() -> None:
         with pytest.raises(MalformedError):
             acceptance_from_plain(wrong)
     assert isinstance(acceptance_from_plain(good), Acceptance)
+
+
+def good_entry() -> dict[str, Any]:
+    return {"name": "frodo", "key": FRODO, "at": [["10.5.0.1", 7653]], "invite": b"", "invited": 0, "expires": 0}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("members", 5),
+        ("members", [5]),
+        ("members", [{**good_entry(), "key": b"short"}]),
+        ("members", [{**good_entry(), "invite": b"short"}]),
+        ("members", [{**good_entry(), "at": [["10.5.0.1"]]}]),
+        ("members", [{**good_entry(), "at": [["10.5.0.1", 70000]]}]),
+        ("members", [{**good_entry(), "at": [["", 1]]}]),
+        ("members", [{**good_entry(), "name": "x" * 64}]),
+        ("former", [b"short"]),
+        ("former", ["text"]),
+        ("number", -1),
+        ("number", True),
+        ("cluster", b"bytes"),
+    ],
+)
+def test_a_signed_list_with_a_wrong_field_is_malformed(field: str, value: Any) -> None:
+    fields = {"cluster": cluster_id(PUBLIC), "number": 1, "members": [good_entry()], "former": [], field: value}
+    payload = pack(fields)
+    with pytest.raises(MalformedError):
+        read_members(pack([payload, sign(CLUSTER, "members", payload)]), PUBLIC)
+
+
+def test_a_list_too_long_is_neither_written_nor_read() -> None:
+    many = tuple(Member(f"m{n}", FRODO, tuple(Endpoint("x" * 250, port) for port in range(16))) for n in range(100))
+    with pytest.raises(ConfigurationError, match="bytes"):
+        write_members(MemberList(cluster_id(PUBLIC), 1, many), CLUSTER)
+    with pytest.raises(MalformedError, match="too long"):
+        read_members(b"x" * (MAXIMUM_DOCUMENT + 1), PUBLIC)
+
+
+@pytest.mark.parametrize("items", [[], [1, 2, 3, 4, 5, 6], [PUBLIC, "n", 1, 1, b"short", []], "text"])
+def test_a_token_of_another_shape_is_of_another_version(items: Any) -> None:
+    payload = pack(items)
+    checked = payload + hashlib.sha256(payload).digest()[:4]
+    with pytest.raises(MalformedError, match="another version"):
+        read_token(TOKEN_PREFIX + base64.urlsafe_b64encode(checked).decode().rstrip("="))
+
+
+def test_a_roster_of_another_shape_is_malformed() -> None:
+    for items in (5, [b""], [b"", 5], ["", []]):
+        with pytest.raises(MalformedError):
+            read_roster(pack(items), PUBLIC)
+
+
+def test_an_acceptance_of_one_that_is_no_longer_invited_is_not_signed() -> None:
+    _, token = open_invitation()
+    assert not is_signed(accept(token, GAMGEE), first().list)

@@ -17,6 +17,7 @@ from beonss.wire.registers import parcels, register_from_plain, register_to_plai
 from beonss.wire.sync import (
     Acknowledge,
     Batch,
+    Compare,
     DescriptionDocument,
     End,
     Event,
@@ -82,6 +83,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Acknowledge, vectors),
     st.builds(Page, numbers, st.lists(registers, max_size=4).map(tuple), st.none() | vectors),
     st.builds(Heartbeat, numbers, words, words),
+    st.builds(Compare, vectors, st.binary(max_size=32)),
     st.builds(RosterUpdate, st.binary(max_size=100), several),
     st.builds(Batch, st.binary(max_size=100), keys, st.binary(min_size=64, max_size=64)),
     st.builds(DescriptionDocument, st.binary(max_size=100), keys, st.binary(min_size=64, max_size=64)),
@@ -214,3 +216,26 @@ def test_arbitrary_payloads_are_malformed(data: bytes) -> None:
     for kind in (BatchContent, DescriptionContent):
         with contextlib.suppress(MalformedError):
             kind.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("question", {"vector": {5: 5}, "wait": True}),
+        ("question", {"vector": {"a": -1}, "wait": True}),
+        ("question", {"vector": {"a" * 65: 1}, "wait": True}),
+        ("question", {"vector": [], "wait": True}),
+        ("question", {"vector": {}, "wait": 1}),
+        ("question", 5),
+        ("request", {"number": 1, "kind": "a", "params": {b"k": 1}}),
+        ("request", {"number": 1, "kind": "a" * 65, "params": {}}),
+        ("page", {"number": 0, "rows": [5], "vector": None}),
+        ("page", {"number": 0, "rows": [["o", "f", b"", 1, "i", 1, "a"]], "vector": None}),
+        ("page", {"number": 0, "rows": [["o", "f", "text", 1, "i", 1, "a", {}]], "vector": None}),
+        ("page", {"number": 0, "rows": 5, "vector": None}),
+        ("compare", {"vector": {}, "digest": b"x" * 65}),
+    ],
+)
+def test_each_field_is_checked(kind: str, fields: Any) -> None:
+    with pytest.raises(MalformedError):
+        decode(msgpack.packb([kind, fields]))
