@@ -86,8 +86,12 @@ class Database(LocalDatabase):
     ) -> None:
         self._digests: dict[bool, int] | None = None
         self._vector: dict[str, int] = {}
+        self._contested: set[Key] = set()
         super().__init__(path, cluster, scope=scope, durable=durable, magic=magic)
         self._vector = self._read_vector()
+        # Where something may stand in the table "overruled": most writes need not look. Keys are never taken out, so
+        # that a rollback cannot make it wrong.
+        self._contested = {register.key for register in self.overruled()}
 
     def _remembered(self) -> object:
         return dict(self._vector), None if self._digests is None else dict(self._digests)
@@ -383,6 +387,8 @@ class Database(LocalDatabase):
         return [_register(row) for row in rows]
 
     def _overruled_at(self, key: Key) -> Register | None:
+        if key not in self._contested:
+            return None
         row = self._connection.execute(
             f"SELECT {_COLUMNS} FROM overruled WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608
             (self.cluster, *key),
@@ -396,6 +402,7 @@ class Database(LocalDatabase):
             self._drop_overruled(old.key)
         # Hashes that lost are not kept, and the same value written twice is nothing to show.
         if is_public(old.key.field) and concurrent(old, new) and old.value != new.value:
+            self._contested.add(old.key)
             self._connection.execute(
                 f"INSERT OR REPLACE INTO overruled (cluster, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (self.cluster, *_row(loser)),

@@ -297,6 +297,18 @@ def test_a_concurrent_write_that_lost_is_shown_until_somebody_who_saw_both_write
     assert database.overruled() == []
 
 
+def test_a_loser_is_still_known_after_a_start(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", "c")
+    mine = write(database, b"mine", key=Key("f" * 32, "entry"), wall=100)
+    database.merge([row("f" * 32, "entry", b"theirs", time=200, origin=B)])
+    database.close()
+    database = Database(tmp_path / "db", "c")
+    assert database.overruled() == [mine]
+    assert write(database, b"both", key=Key("f" * 32, "entry"), wall=300).saw(mine)
+    assert database.overruled() == []
+    database.close()
+
+
 def test_the_loser_goes_on_the_other_masters_too_when_it_is_settled() -> None:
     one, other = memory(), memory()
     mine = write(one, b"mine", key=Key("f" * 32, "entry"), wall=100)
