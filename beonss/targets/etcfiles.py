@@ -85,11 +85,14 @@ def _lock_file(path: Path, deadline: float) -> Iterator[None]:
     except OSError as error:
         raise PermanentTargetError(f"{lock}: cannot be made: {error.strerror}") from None
     finally:
-        own.unlink(missing_ok=True)
+        # On a read-only file system even this fails; what went wrong is told already.
+        with contextlib.suppress(OSError):
+            own.unlink(missing_ok=True)
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            lock.unlink(missing_ok=True)
 
 
 def _linked(own: Path, lock: Path) -> bool:
@@ -115,7 +118,7 @@ def _linked(own: Path, lock: Path) -> bool:
 def _holder(lock: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         holder = int(lock.read_bytes()[:20].rstrip(b"\0\n"))
-        return holder if holder > 0 else None
+        return holder if 0 < holder < 2**31 else None
     return None
 
 
@@ -144,11 +147,16 @@ def read_file(path: Path) -> Snapshot | None:
                 f"{path} is a symbolic link; replacing it would cut it off, so it is left"
             ) from None
         raise PermanentTargetError(f"{path}: cannot be read: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise PermanentTargetError(f"{path} is not a regular file")
-        return Snapshot(path, file.read(), _signature(status))
+        with os.fdopen(os.dup(fd), "rb") as file:
+            return Snapshot(path, file.read(), _signature(status))
+    except OSError as error:
+        raise PermanentTargetError(f"{path}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(fd)
 
 
 def _signature(status: os.stat_result) -> tuple[int, int, int, int]:

@@ -89,6 +89,18 @@ def test_a_batch_that_came_back_is_taken_again():
     assert sorted(backlog.take(7)) == sorted(taken)
 
 
+def test_what_changed_while_a_batch_came_back_is_kept():
+    backlog = Backlog()
+    backlog.add([row("a", "entry")], 0, 0)
+    backlog.take(0)
+    backlog.add([row("a", "password")], 0, 0)
+    backlog.give_back(["a"], 3)
+    assert backlog.holds_back(Key("a", "entry"))
+    assert backlog.holds_back(Key("a", "password"))
+    assert len(backlog) == 1
+    assert backlog.take(3) == ["a"]
+
+
 names = st.sampled_from("abcd")
 times = st.integers(0, 20)
 verdicts = st.sampled_from(["delivered", "conflict", "refused", "failed"])

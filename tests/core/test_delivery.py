@@ -2,8 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_accounts import FakeAccounts
 
-from beonss.core.accounts import Password
+from beonss.core import intents
+from beonss.core.accounts import GroupEntry, Password
 from beonss.core.delivery import (
     ABSENT,
     UserState,
@@ -12,7 +14,9 @@ from beonss.core.delivery import (
     judge,
     mark,
     shadow_hash,
+    states_of,
 )
+from beonss.core.registers import Change, Key
 
 marks = st.sampled_from(["a", "b", "c", "d", ABSENT])
 
@@ -63,6 +67,25 @@ def test_the_shadow_field_is_never_empty():
     assert shadow_hash(Password("$6$x"), locked=True) == "!$6$x"
     assert shadow_hash(Password(""), locked=False) == "*"
     assert shadow_hash(Password(""), locked=True) == "!"
+
+
+def test_what_a_target_is_told_of_an_account():
+    accounts = FakeAccounts()
+    accounts.user("alice", 5000)
+    accounts.put_changes(intents.create_group(accounts.view, GroupEntry("hobbits", 6000), 1))
+    accounts.put_changes(intents.add_member(accounts.view, "hobbits", "alice"))
+    alice, hobbits = accounts.view.user("alice").id, accounts.view.group("hobbits").id
+    assert [(state.name, state.entry.uid) for state in states_of(accounts.view, alice)] == [("alice", 5000)]
+    assert [state.members for state in states_of(accounts.view, hobbits)] == [("alice",)]
+    assert states_of(accounts.view, "0" * 32) == []
+    accounts.put_changes(intents.modify_group(accounts.view, "hobbits", GroupEntry("halflings", 6000)))
+    for name in ("halflings",):
+        accounts.put_changes(intents.delete_group(accounts.view, name))
+    accounts.put_changes(intents.create_group(accounts.view, GroupEntry("halflings", 6001), 1))
+    gone, other = states_of(accounts.view, hobbits)
+    assert (gone.name, gone.entry, other.entry) == ("halflings", None, GroupEntry("halflings", 6001))
+    accounts.put_changes([Change(Key(alice, "entry"), b"what is this")])
+    assert [(state.name, state.entry) for state in states_of(accounts.view, alice)] == [("alice", None)]
 
 
 def test_no_repr_shows_a_hash():

@@ -241,6 +241,24 @@ def test_what_can_be_no_account_is_left_out():
     assert set(actions(plan(AccountView(), batch)).values()) == {"skip"}
 
 
+def test_aging_is_taken_over():
+    master = Master()
+    master.take(gathered())
+    made = master.take(gathered(shadow=FILES["shadow"].replace(b":99999:", b":90:")))
+    assert made.items[0].details == ("aging",)
+    assert master.view.user("frodo").aging == Aging(0, 90, 7)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"aging": 3}, {"locked": "no"}, {"uid": None}, {"uid": True}, {"gid": -1}, {"hash": 3}, {"gecos": None}]
+)
+def test_records_that_are_none(wrong):
+    good = {"name": "a", "uid": 5000, "gid": 100, "gecos": "", "home": "/", "shell": ""}
+    assert len(batch_from_json([good], None).users) == 1
+    with pytest.raises(MalformedError):
+        batch_from_json([{**good, **wrong}], None)
+
+
 def test_the_clusters_floor_counts_whatever_the_files_reader_allowed():
     made = plan(AccountView(), gathered(), uid_floor=1002, gid_floor=1101)
     assert actions(made) == {("user", "frodo"): "skip", ("user", "sam"): "create", ("group", "hobbits"): "skip"}

@@ -108,6 +108,16 @@ def test_an_entry_is_taken_out_and_the_rest_stays():
     assert read(PASSWD, PASSWD_FILE).edited({"gimli": None, "nobody-such": None}).data == expected
 
 
+def test_the_names_and_the_first_entry_that_makes_sense():
+    document = read(GROUP, b"a:x\na:x:7:\nb:x:y:\n")
+    assert list(document.names()) == ["a", "b"]
+    assert document.find("a") == GroupLine("a", "x", 7, ())
+    assert document.find("b") is None
+    assert [line for line, _ in document.entries()] == [2]
+    assert "b" in document
+    assert "\ud800" not in document
+
+
 def test_a_carriage_return_does_not_end_a_line():
     data = b"a:x:1:1:g\rh:/:\nb:x:2:2:::\n"
     document = read(PASSWD, data)
