@@ -265,6 +265,10 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         """Wait for the handshake, not for ever."""
         self.connected_now = True
+        no_delay = getattr(self._transport, "setTcpNoDelay", None)
+        if no_delay is not None:
+            # Questions and answers are small: Nagle's algorithm would hold each back for an acknowledgement.
+            no_delay(True)
         self._transport.registerProducer(self._outflow, True)
         self._deadline = self.reactor.callLater(self.timing.handshake, self.abort, "no greeting in time")
 
