@@ -4,15 +4,12 @@ Writes stamp and number in the transaction that makes them; a merge moves the ve
 schema/v1.sql for the tables and :mod:`beonss.store.writer` for the thread that owns a database in a daemon.
 """
 
-import hashlib
-import json
-import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from beonss.core.accounts import PUBLIC_FIELDS, PUBLIC_PREFIXES, is_public
+from beonss.core.accounts import is_public
 from beonss.core.registers import (
     ABSENT,
     MAX_TIME,
@@ -32,18 +29,12 @@ from beonss.core.registers import (
 )
 from beonss.core.replication import Page
 from beonss.errors import MalformedError, Refused, StoreError
-from beonss.store.local import LocalDatabase, Scope, dumped
+from beonss.store.local import LocalDatabase, Scope
 from beonss.store.opening import file_system_magic
+from beonss.store.rows import COLUMNS, IS_PUBLIC, fingerprint, to_register, to_row
 
 #: Bytes of values after which a page ends, whatever its limit of rows.
 PAGE_BYTES = 1 << 20
-
-_COLUMNS = "object, field, value, time, origin, sequence, author, context"
-_IS_PUBLIC = " OR ".join(
-    [f"field IN ({', '.join(repr(f) for f in sorted(PUBLIC_FIELDS))})"]
-    + [f"substr(field, 1, {len(prefix)}) = {prefix!r}" for prefix in PUBLIC_PREFIXES]
-)
-_NO_CONTEXT: Context = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +110,23 @@ class Database(LocalDatabase):
     def register(self, key: Key) -> Register | None:
         """Return one register."""
         row = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM register WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608 - constants
+            f"SELECT {COLUMNS} FROM register WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608 - constants
             (self.cluster, *key),
         ).fetchone()
-        return None if row is None else _register(row)
+        return None if row is None else to_register(row)
 
     def registers(self, batch: int = 5000) -> Iterator[list[Register]]:
         """Return all registers in batches, for the start; writes between two batches are seen or not."""
         last = 0
         while True:
             rows = self._connection.execute(
-                f"SELECT {_COLUMNS}, id FROM register WHERE id > ? AND cluster = ? ORDER BY id LIMIT ?",  # noqa: S608
+                f"SELECT {COLUMNS}, id FROM register WHERE id > ? AND cluster = ? ORDER BY id LIMIT ?",  # noqa: S608
                 (last, self.cluster, batch),
             ).fetchall()
             if not rows:
                 return
             last = rows[-1][-1]
-            yield [_register(row[:-1]) for row in rows]
+            yield [to_register(row[:-1]) for row in rows]
 
     def write(self, changes: Sequence[Change], wall_ms: int, author: str, incarnation: str) -> list[Register]:
         """Write changes made on this machine, all or none; return them stamped and numbered.
@@ -221,14 +212,14 @@ class Database(LocalDatabase):
 
     def _put(self, old: Register | None, new: Register) -> None:
         self._connection.execute(
-            f"INSERT INTO register (cluster, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+            f"INSERT INTO register (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
             " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
             " origin = excluded.origin, sequence = excluded.sequence, author = excluded.author,"
             " context = excluded.context",
-            (self.cluster, *_row(new)),
+            (self.cluster, *to_row(new)),
         )
         if self._digests is not None:
-            delta = _fingerprint(new) - (0 if old is None else _fingerprint(old))
+            delta = fingerprint(new) - (0 if old is None else fingerprint(old))
             self._digests[False] += delta
             if is_public(new.key.field):
                 self._digests[True] += delta
@@ -271,10 +262,10 @@ class Database(LocalDatabase):
         size, position = 0, answer.position
         while position < len(answer.rows) and len(rows) < limit and (not rows or size < PAGE_BYTES):
             row = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM register WHERE id = ?",  # noqa: S608 - constants
+                f"SELECT {COLUMNS} FROM register WHERE id = ?",  # noqa: S608 - constants
                 (answer.rows[position],),
             ).fetchone()
-            rows.append(_register(row))
+            rows.append(to_register(row))
             size += len(row[2])
             position += 1
         if position < len(answer.rows):
@@ -297,7 +288,7 @@ class Database(LocalDatabase):
                 row[0]
                 for row in self._connection.execute(
                     "SELECT id FROM register WHERE cluster = ? AND origin = ? AND sequence > ?"  # noqa: S608
-                    + (f" AND ({_IS_PUBLIC})" if public_only else ""),
+                    + (f" AND ({IS_PUBLIC})" if public_only else ""),
                     (self.cluster, origin, question.get(origin, 0)),
                 )
             )
@@ -309,7 +300,7 @@ class Database(LocalDatabase):
         for origin in self._vector:
             for name, count in self._connection.execute(
                 "SELECT object, count(*) FROM register WHERE cluster = ? AND origin = ? AND sequence > ?"  # noqa: S608
-                + (f" AND ({_IS_PUBLIC})" if public_only else "")
+                + (f" AND ({IS_PUBLIC})" if public_only else "")
                 + " GROUP BY object",
                 (self.cluster, origin, vector.get(origin, 0)),
             ):
@@ -345,11 +336,11 @@ class Database(LocalDatabase):
             sequence = self.known(incarnation)
             for origin in origins:
                 for row in self._connection.execute(
-                    f"SELECT {_COLUMNS} FROM register"  # noqa: S608 - constants
+                    f"SELECT {COLUMNS} FROM register"  # noqa: S608 - constants
                     " WHERE cluster = ? AND origin = ? AND sequence > ? ORDER BY sequence",
                     (self.cluster, origin, self._vector.get(origin, 0)),
                 ).fetchall():
-                    old = _register(row)
+                    old = to_register(row)
                     sequence += 1
                     stamp = Stamp(next_time(0, old), incarnation, sequence)
                     adopted.append(Register(old.key, old.value, stamp, old.author, next_context(old)))
@@ -370,10 +361,10 @@ class Database(LocalDatabase):
         digests = {False: 0, True: 0}
         for batch in self.registers():
             for register in batch:
-                fingerprint = _fingerprint(register)
-                digests[False] += fingerprint
+                number = fingerprint(register)
+                digests[False] += number
                 if is_public(register.key.field):
-                    digests[True] += fingerprint
+                    digests[True] += number
         return digests
 
     # --- concurrent writes that lost ---------------------------------------------------------------------------------
@@ -381,19 +372,19 @@ class Database(LocalDatabase):
     def overruled(self) -> list[Register]:
         """Return, per public register, the last concurrent write that lost, until somebody who saw both writes."""
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM overruled WHERE cluster = ? ORDER BY object, field",  # noqa: S608 - constants
+            f"SELECT {COLUMNS} FROM overruled WHERE cluster = ? ORDER BY object, field",  # noqa: S608 - constants
             (self.cluster,),
         )
-        return [_register(row) for row in rows]
+        return [to_register(row) for row in rows]
 
     def _overruled_at(self, key: Key) -> Register | None:
         if key not in self._contested:
             return None
         row = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM overruled WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608
+            f"SELECT {COLUMNS} FROM overruled WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608
             (self.cluster, *key),
         ).fetchone()
-        return None if row is None else _register(row)
+        return None if row is None else to_register(row)
 
     def _note_overruled(self, old: Register, new: Register) -> None:
         known = self._overruled_at(old.key)
@@ -404,33 +395,11 @@ class Database(LocalDatabase):
         if is_public(old.key.field) and concurrent(old, new) and old.value != new.value:
             self._contested.add(old.key)
             self._connection.execute(
-                f"INSERT OR REPLACE INTO overruled (cluster, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (self.cluster, *_row(loser)),
+                f"INSERT OR REPLACE INTO overruled (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (self.cluster, *to_row(loser)),
             )
 
     def _drop_overruled(self, key: Key) -> None:
         self._connection.execute(
             "DELETE FROM overruled WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
         )
-
-
-def _register(row: Sequence[object]) -> Register:
-    name, field, value, time, origin, sequence, author, context = row
-    return Register(
-        # Interned: the same few names stand in a hundred thousand registers that the view keeps.
-        Key(sys.intern(str(name)), sys.intern(str(field))),
-        bytes(value),  # type: ignore[call-overload]
-        Stamp(int(time), sys.intern(str(origin)), int(sequence)),  # type: ignore[call-overload]
-        sys.intern(str(author)),
-        _NO_CONTEXT if context == "{}" else json.loads(str(context)),
-    )
-
-
-def _row(register: Register) -> tuple[str, str, bytes, int, str, int, str, str]:
-    return (*register.key, register.value, *register.stamp, register.author, dumped(register.context))
-
-
-def _fingerprint(register: Register) -> int:
-    # Sums of these modulo 2**256 do not depend on the order, and one register can be taken out again.
-    text = json.dumps([*register.key, *register.stamp, hashlib.sha256(register.value).hexdigest()])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")

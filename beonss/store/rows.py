@@ -1,0 +1,46 @@
+"""Registers as rows of a table, and the fingerprints that make up a digest."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+
+from beonss.core.accounts import PUBLIC_FIELDS, PUBLIC_PREFIXES
+from beonss.core.registers import Context, Key, Register, Stamp
+from beonss.store.local import dumped
+
+#: Of the tables "register" and "overruled", in the order of a row.
+COLUMNS = "object, field, value, time, origin, sequence, author, context"
+#: In SQL what :func:`beonss.core.accounts.is_public` says.
+IS_PUBLIC = " OR ".join(
+    [f"field IN ({', '.join(repr(f) for f in sorted(PUBLIC_FIELDS))})"]
+    + [f"substr(field, 1, {len(prefix)}) = {prefix!r}" for prefix in PUBLIC_PREFIXES]
+)
+_NO_CONTEXT: Context = {}
+
+
+def to_register(row: Sequence[object]) -> Register:
+    """Return the register in a row of :data:`COLUMNS`."""
+    name, field, value, time, origin, sequence, author, context = row
+    return Register(
+        # Interned: the same few names stand in a hundred thousand registers that the view keeps.
+        Key(sys.intern(str(name)), sys.intern(str(field))),
+        bytes(value),  # type: ignore[call-overload]
+        Stamp(int(time), sys.intern(str(origin)), int(sequence)),  # type: ignore[call-overload]
+        sys.intern(str(author)),
+        _NO_CONTEXT if context == "{}" else json.loads(str(context)),
+    )
+
+
+def to_row(register: Register) -> tuple[str, str, bytes, int, str, int, str, str]:
+    """Return a register as a row of :data:`COLUMNS`."""
+    return (*register.key, register.value, *register.stamp, register.author, dumped(register.context))
+
+
+def fingerprint(register: Register) -> int:
+    """Return a number that stands for a register.
+
+    Sums of these modulo 2**256 do not depend on the order, and one register can be taken out again.
+    """
+    text = json.dumps([*register.key, *register.stamp, hashlib.sha256(register.value).hexdigest()])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
