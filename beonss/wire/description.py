@@ -125,7 +125,8 @@ class _Reading:
         return Place(self.lines.line(written), shape.option(written))
 
     def at(self, place: Place, text: str) -> None:
-        self.problems.append(Problem(self.filename, place.line, place.option, text))
+        # What is quoted from the file reaches terminals and logs: no control characters.
+        self.problems.append(Problem(self.filename, place.line, place.option, shape.printable(text)))
 
     def shaped(self, model: type[M], value: object, path: Path) -> M | None:
         """Return ``value`` as ``model`` after reporting every way in which it is not one."""
@@ -155,6 +156,8 @@ class _Reading:
         mistake = shape.zone_mistake(zone)
         if mistake:
             self.at(self.place("cluster", "zone"), mistake)
+        if not cluster.name.isprintable():
+            self.at(self.place("cluster", "name"), "must be printable; it is shown to people")
         reverse = self._reverse(cluster, networks)
         if len(networks) < len(cluster.networks) or len(reverse) < len(cluster.reverse or ()):
             self.lost.add("territory")
@@ -275,6 +278,9 @@ class _Reading:
         table = self._table(section, "reserved", 'temporary = "10.5.255.0/24"')
         result = []
         for name, value in table.items():
+            if not name.isprintable() or len(name) > 64:
+                self.at(self.place("reserved", name), "the name must be short and printable; it is shown in messages")
+                continue
             texts, mistakes = shape.read(shape.Reserved, {"ranges": value})
             for where, text in mistakes:
                 self.at(self.place("reserved", name, *where[1:]), text)
@@ -342,6 +348,8 @@ class _Reading:
         return self.several(parse_address_pattern, address, (*path, "address"))
 
     def _further(self, first: Interface | None, label: str, extra: shape.Interface, path: Path) -> Interface | None:
+        if self.attempt(read_label, label, path) is None:
+            return None
         if (extra.name is None) == (extra.suffix is None):
             self.at(self.place(*path), 'needs either suffix = "-ib" or a name pattern of its own')
             return None

@@ -134,6 +134,11 @@ def option(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part[:64]}" if text else part[:64]
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a question mark in place of every control character."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -467,6 +467,24 @@ def test_mistakes_of_further_parts(more: str, line: int, option: str, text: str)
     assert (matching[0].line, matching[0].option) == (line, option)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"Test"', '"\\u001b[31m"'),
+        ("[hosts]", '[reserved]\n"\\u001b[31m" = "10.5.0.0/24"\n[hosts]'),
+        ("[hosts]", '"\\u001b[31m" = 1\n[hosts]'),
+        ("{rack:02}", "{\\u001b[31m}"),
+        ('"10.5.{rack}.{slot}"', '"\\u001b[31m"'),
+        ('"1-40" }', '"1-40" }\n[nodes.interfaces."\\u001b[31m"]\nsuffix = "-i"\naddress = "10.5.{rack+9}.{slot}"'),
+        ("frodo =", '"\\u001b[31m" ='),
+    ],
+)
+def test_control_characters_reach_no_terminal(old: str, new: str) -> None:
+    """A description cannot paint, or rewrite, the terminal of whoever checks it."""
+    problems = problems_of((BASE + RULE).replace(old, new, 1))
+    assert all(str(problem).isprintable() for problem in problems)
+
+
 def test_a_proof_that_runs_out_of_steps_refuses() -> None:
     """Whatever part of the proof is reached: without steps to compare, nothing is taken for granted."""
     rule = (
