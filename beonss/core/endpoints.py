@@ -1,5 +1,6 @@
 """Addresses to listen on or connect to, written as an operator writes them."""
 
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from beonss.errors import ConfigurationError
@@ -38,6 +39,11 @@ def parse_endpoint(text: str, default_port: int) -> Endpoint:
         host, _, port_text = text.partition(":")
     if not host or any(character.isspace() or character in "/[]" for character in host):
         raise ConfigurationError(f"{text!r} is not an address; write HOST, HOST:PORT or [IPV6]:PORT")
+    if ":" in host:
+        try:
+            IPv6Address(host)
+        except ValueError:
+            raise ConfigurationError(f"{text!r} is not an address; write HOST, HOST:PORT or [IPV6]:PORT") from None
     if not port_text:
         return Endpoint(host, default_port)
     if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5 and int(port_text) <= 65535):

@@ -24,6 +24,8 @@ DESCRIPTION = "description"
 DATABASE = "memory.db"
 #: The note in the database that says when a live master last proved it fresh (wall seconds, decimal).
 PROVEN = "proven"
+#: How every SQLite database begins (sqlite.org/fileformat2.html, section 1.3).
+_SQLITE = b"SQLite format 3\0"
 
 log = Logger()
 
@@ -102,12 +104,25 @@ class NodeMemory:
         """
         path = self.state / DATABASE
         try:
+            with path.open("rb") as file:
+                start = file.read(len(_SQLITE))
+            if start and start != _SQLITE:
+                self._drop_database("it is no SQLite database")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
+        try:
             return Database(path, cluster, scope="public")
         except BrokenStoreError as error:
-            for suffix in ("-wal", "-shm"):
-                Path(f"{path}{suffix}").unlink(missing_ok=True)
-            self._aside(DATABASE, str(error))
+            self._drop_database(str(error))
             return Database(path, cluster, scope="public")
+
+    def _drop_database(self, reason: str) -> None:
+        # The log of a database that is moved away would be taken for the new one's.
+        for suffix in ("-wal", "-shm"):
+            (self.state / f"{DATABASE}{suffix}").unlink(missing_ok=True)
+        self._aside(DATABASE, reason)
 
     def _aside(self, name: str, reason: str) -> None:
         path = self.state / name

@@ -1,0 +1,75 @@
+"""Command lines of the daemons: what is understood, and what is refused with a usage message."""
+
+from pathlib import Path
+
+import pytest
+from twisted.python.usage import UsageError
+
+from beonss.core.endpoints import Endpoint
+from beonss.service import Options, makeService
+
+
+def parsed(*words):
+    options = Options()
+    options.parseOptions(list(words))
+    return options.settings
+
+
+def test_the_defaults_of_a_master_suit_production():
+    settings = parsed("master")
+    assert settings.description == Path("/etc/beonss/cluster.toml")
+    assert settings.state == Path("/var/lib/beonss")
+    assert settings.runtime == Path("/run/beonss")
+    assert settings.nslcd == Path("/run/nslcd/socket")
+    assert (settings.dns, settings.sync, settings.name, settings.boot_wait) == (None, (), None, 5.0)
+
+
+def test_the_defaults_of_a_node_need_no_configuration():
+    settings = parsed("node")
+    assert settings.cluster_key == Path("/etc/beonss/cluster.pub")
+    assert (settings.dns, settings.masters, settings.name) == (None, (), None)
+
+
+def test_addresses_are_repeatable_and_have_default_ports():
+    settings = parsed("master", "--dns-listen", "10.5.0.1", "--dns-listen", "[::1]:5353", "--sync-listen", "10.5.0.1")
+    assert settings.dns == (Endpoint("10.5.0.1", 53), Endpoint("::1", 5353))
+    assert settings.sync == (Endpoint("10.5.0.1", 7653),)
+    assert parsed("node", "--no-dns", "--nslcd", "none").dns == ()
+    assert parsed("node", "--master", "frodo").masters == (Endpoint("frodo", 7653),)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["neither"],
+        ["master", "--dns-listen", "::1::"],
+        ["master", "--boot-wait", "soon"],
+        ["master", "--boot-wait", "-1"],
+        ["master", "--boot-wait", "nan"],
+        ["node", "--boot-wait", "5"],
+        ["node", "left-over"],
+    ],
+)
+def test_words_that_make_no_sense(words):
+    with pytest.raises(UsageError):
+        parsed(*words)
+
+
+@pytest.mark.parametrize("daemon", ["master", "node"])
+def test_what_cannot_be_used_ends_the_start_with_one_line(daemon, tmp_path, capfd):
+    options = Options()
+    nothing = str(tmp_path / "nothing")
+    options.parseOptions([daemon, "--config" if daemon == "master" else "--cluster-key", nothing, "--state", nothing])
+    with pytest.raises(SystemExit) as end:
+        makeService(options)
+    assert end.value.code == 1
+    assert capfd.readouterr().err.count("\n") <= 1
+
+
+@pytest.mark.parametrize("daemon", [(), ("master",), ("node",)])
+def test_version(daemon, capsys):
+    with pytest.raises(SystemExit) as end:
+        parsed(*daemon, "--version")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("beonss ")
