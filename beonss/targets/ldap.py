@@ -97,7 +97,7 @@ class LdapTarget:
 
     def reassert(self, names: Iterable[str] | None = None, *, shrink: bool = False) -> None:  # noqa: ARG002 - nothing is removed here
         """Let the next delivery overwrite foreign passwords of these users, or of all in conflict now; once each."""
-        self._reasserted |= set(self._foreign if names is None else names)
+        self._reasserted.update(list(self._foreign) if names is None else names)
 
     def close(self) -> None:
         """Close the journal."""
@@ -131,6 +131,8 @@ class LdapTarget:
             return DELIVERED
         found = self._find(connection, state.name)
         if isinstance(found, Outcome):
+            # Leave to overwrite is not kept for an entry that is made one day.
+            self._reasserted.discard(state.name)
             return found
         attribute = self.settings.attribute
         want = (self.settings.prefix + shadow_hash(state.password, state.locked)).encode("utf-8", "surrogateescape")

@@ -383,6 +383,9 @@ def test_reassert_tells_the_target_and_tries_at_once(bench):
     assert bench.deliveries.reassert("t", None, shrink=True) == 2
     bench.turn()
     assert len(target.have) == 2
+    target.batch_limit = 1
+    bench.deliveries.reassert("t", None)
+    assert sorted(target.reasserted[-1][0]) == ["alice", "bob"]
     with pytest.raises(KeyError):
         bench.deliveries.reassert("no-such", None)
 
