@@ -163,7 +163,7 @@ class Deliveries:
             objects = {one.id for one in view.users()} | {one.id for one in view.groups()}
             if lane.target.batch_limit is not None:
                 # "All" would end with the first batch.
-                chosen = [one.entry.name for one in (*view.users(), *view.groups())]
+                chosen = [user.entry.name for user in view.users()] + [group.entry.name for group in view.groups()]
         else:
             found = [lookup(name) for name in chosen for lookup in (view.user, view.group)]
             objects = {one.id for one in found if one is not None}
