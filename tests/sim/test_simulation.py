@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from support.simulation import Simulation, Trouble
+from support.simulation import YEAR_MS, Simulation, Trouble
 
 SEEDS = int(os.environ.get("SIM_SEEDS", "0"))
 SIZES = (2, 3, 2, 4, 3, 5, 2, 7, 3, 4)
@@ -47,3 +47,29 @@ def test_one_seed_is_one_life() -> None:
         return b"".join(master.disk.digest() for master in cluster.masters.values())
 
     assert fate() == fate()
+
+
+def test_a_master_that_was_away_for_a_year_brings_nothing_back() -> None:
+    """What was deleted or locked stays so, though it has changes of its own; the backlog for it is bounded."""
+    calm = Trouble(drop=0, repeat=0, partitions=False, crashes=False)
+    cluster = Simulation(11, 3, calm)
+    away = cluster.masters["m0"]
+    cluster.live(seconds=20, actions=60, misfortunes=0)
+    peers = [frozenset((away.name, other)) for other in cluster.masters if other != away.name]
+    cluster.cut.update(peers)
+    for _ in range(5):  # its own last changes, which nobody has yet
+        cluster.at(cluster.random.uniform(0, 2), lambda: cluster.act(away))
+    cluster.run(3)
+    cluster.crash(away)
+    others = [master for master in cluster.masters.values() if master is not away]
+    for master in cluster.masters.values():
+        master.skew += YEAR_MS
+    for _ in range(600):
+        cluster.at(cluster.random.uniform(0, 30), lambda: cluster.act(cluster.random.choice(others)))
+    cluster.run(30)
+    registers = sum(len(batch) for batch in others[0].disk.registers())
+    assert 0 < others[0].disk.buffered(others[0].acks.vector(away.name)).count <= registers
+    cluster.start(away)
+    assert cluster.heal() <= CONVERGENCE
+    cluster.run(5)
+    cluster.check()

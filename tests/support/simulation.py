@@ -220,7 +220,8 @@ class Simulation:
         if not self.quiet and self.random.random() < self.trouble.drop:
             return
         slow = not self.quiet and self.random.random() < 0.1
-        self.at(self.random.uniform(0.001, 1.5 if slow else 0.03), arrive)
+        # In quiet times the network keeps the order, as a stream does; else long answers would never come through.
+        self.at(0.01 if self.quiet else self.random.uniform(0.001, 1.5 if slow else 0.03), arrive)
         if not self.quiet and self.random.random() < self.trouble.repeat:
             self.at(self.random.uniform(0.001, 2.0), arrive)
 
