@@ -14,6 +14,7 @@ from typing import Literal
 from beonss.core.numbering import Interface
 from beonss.core.patterns import Address
 from beonss.core.ranges import RangeSet
+from beonss.core.transfer_access import ZoneSettings
 from beonss.errors import ConfigurationError
 
 Network = IPv4Network | IPv6Network
@@ -156,6 +157,7 @@ class Description:
         networks: all the address space of the cluster.
         reverse: the reverse zones it answers for, each on an octet (IPv4) or nibble (IPv6) boundary.
         places: where ``networks`` is said, and ``reverse`` unless it only follows from the networks.
+        dns: static records, and who may have whole zones.
     """
 
     source: str
@@ -171,6 +173,7 @@ class Description:
     rules: tuple[RuleEntry, ...]
     settings: Settings
     places: Mapping[str, Place]
+    dns: ZoneSettings
 
 
 def digest(description: Description) -> str:
@@ -195,6 +198,8 @@ def digest(description: Description) -> str:
             description.settings.min_password_length,
         ],
     }
+    if dns := description.dns.document():
+        document["dns"] = dns
     text = json.dumps(document, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 

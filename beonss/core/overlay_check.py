@@ -22,7 +22,7 @@ from beonss.core.records import (
     folded,
     shown,
 )
-from beonss.core.zone import Answer, Names
+from beonss.core.zone import Names, Zones
 
 #: Bytes of a record set: it must fit into one TCP message, whatever else stands there.
 MAX_SET = 60_000
@@ -52,6 +52,7 @@ class _Check:
         self.names = names
         self.overlay = overlay
         self.zones = OverlaidZones(names, overlay)
+        self.plain = Zones(names)
         self.forward = self.zones.apexes[0]
 
     def problems(self, *, complete: bool) -> Iterator[Problem]:
@@ -66,16 +67,15 @@ class _Check:
         key = folded(record.name)
         apex = self.zones.enclosing(key)
         if apex is None:
-            yield (
-                f"{shown(record.name)} lies in no zone of this cluster; correct the name, or write a SOA record for its zone"
-            )
+            name = shown(record.name)
+            yield f"{name} lies in no zone of this cluster; correct the name, or write a SOA record for its zone"
             return
         node = self.overlay.nodes[key]
         yield from self._alone(record, node)
         yield from self._place(record, key, apex, node)
         if key == apex:
             yield from self._at_apex(record, key, node)
-        else:
+        if key not in self.zones.computed:
             yield from self._beside_computed(record, key)
         if record.type == RecordType.NS and key != self.forward:
             yield from self._glue(record, key)
@@ -89,7 +89,7 @@ class _Check:
             others = ", ".join(_type(each) for each in node.sets if each != kind)
             yield f"{name} is an alias (CNAME) and has {others} as well; an alias has nothing else (RFC 1034)"
         if sum(_size(each) for each in node.sets[kind]) > MAX_SET:
-            yield f"the {_type(kind)} records of {name} have more than {MAX_SET} bytes together; no message could hold them"
+            yield f"the {_type(kind)} records of {name} have more than {MAX_SET} bytes; no message could hold them"
 
     def _place(self, record: Record, key: DomainName, apex: DomainName, node: StaticNode) -> Iterator[str]:
         """Show what may not stand below a delegation, below a DNAME or at a wildcard."""
@@ -104,9 +104,9 @@ class _Check:
             if RecordType.DNAME in above.sets:
                 yield f"{name} lies below {at}, whose DNAME sends everything elsewhere; remove one of them (RFC 6672)"
             elif depth > len(apex) and RecordType.NS in above.sets and kind not in _ADDRESSES:
-                yield f"{name} lies in {at}, which is delegated by its NS records; only addresses as glue may stand here"
+                yield f"{name} lies in {at}, which its NS records delegate; only addresses as glue may stand here"
         if RecordType.NS in node.sets and key != apex and kind not in {*_ADDRESSES, RecordType.NS, RecordType.DS}:
-            yield f"{name} is delegated by its NS records, so its {_type(kind)} belongs to the other zone; remove one of them"
+            yield f"{name} is delegated by its NS records, so its {_type(kind)} belongs elsewhere; remove one of them"
 
     def _at_apex(self, record: Record, key: DomainName, node: StaticNode) -> Iterator[str]:
         kind, name = record.type, shown(record.name)
@@ -120,7 +120,8 @@ class _Check:
 
     def _beside_computed(self, record: Record, key: DomainName) -> Iterator[str]:
         """Show what clashes with a computed name: its own data, or what would hide it."""
-        if not self.zones.has_computed(key):
+        pointer = self.plain.answer(key, RecordType.PTR, RecordClass.IN, _ANYBODY)
+        if pointer.code is not ReplyCode.NOERROR:
             return
         kind, name = record.type, shown(record.name)
         if len(key) == len(self.forward) + 1 and key[1:] == self.forward:
@@ -136,7 +137,6 @@ class _Check:
             elif kind == RecordType.CNAME or kind in _HIDING:
                 yield f"{_type(kind)} would hide {name}, which the description makes; choose another name"
             return
-        pointer = self._computed_answer(key, RecordType.PTR)
         if pointer.answer:
             to = target_of(pointer.answer[0]) or ()
             if kind in (RecordType.PTR, RecordType.CNAME) or kind in _HIDING:
@@ -144,14 +144,12 @@ class _Check:
         elif kind in _HIDING:
             yield f"{_type(kind)} at {name} would hide addresses of the description that lie in it; remove it"
 
-    def _computed_answer(self, key: DomainName, kind: RecordType) -> Answer:
-        return OverlaidZones(self.names, Overlay()).answer(key, kind, RecordClass.IN, _ANYBODY)
-
     def _glue(self, record: Record, key: DomainName) -> Iterator[str]:
         target = target_of(record) or ()
         within = folded(target)[-len(key) :] == key
         if within and key not in self.zones.computed and not self.zones.glue((record,)):
-            yield f"{shown(target)} lies in the zone it is to serve, and has no address here; add an A or AAAA record as glue"
+            server = shown(target)
+            yield f"{server} lies in the zone it is to serve, and has no address here; add an A or AAAA record as glue"
 
     # What needs all records
 
@@ -169,7 +167,8 @@ class _Check:
         if not answer.authoritative:
             return
         if answer.code is ReplyCode.NXDOMAIN and not answer.answer:
-            yield f"{shown(record.name)} leads to {shown(target)}, which does not exist; correct it, or describe that name"
+            name = shown(record.name)
+            yield f"{name} leads to {shown(target)}, which does not exist; correct it, or describe that name"
         elif record.type != RecordType.CNAME and answer.answer and answer.answer[0].type == RecordType.CNAME:
             canonical = target_of(answer.answer[0]) or ()
             yield f"{shown(target)} is an alias, which {_type(record.type)} may not lead to; write {shown(canonical)}"

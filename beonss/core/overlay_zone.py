@@ -9,7 +9,7 @@ Where both have something at one name, static record sets come first and the com
 touches are answered by :class:`beonss.core.zone.Zones` alone (:meth:`OverlaidZones.is_plain`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
@@ -38,7 +38,7 @@ _LEADING: Final = frozenset({RecordType.NS, RecordType.MX, RecordType.SRV})
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one name of a chain gives: an answer, and the name to go on with, if any."""
+    """What one name of a chain gives: an answer without additional records, and the name to go on with, if any."""
 
     answer: Answer
     following: DomainName | None = None
@@ -115,11 +115,6 @@ class OverlaidZones(Zones):
         """Return the NS records of the zone with this apex."""
         return self._apexes[name].servers
 
-    def has_computed(self, key: DomainName) -> bool:
-        """Say whether a name in lower case below an apex exists without any static record."""
-        apex = self._enclosing(key)
-        return apex is not None and self._computed(apex, key, key, RecordType.ANY, _NOWHERE) is not None
-
     def addresses(self, target: DomainName) -> tuple[Record, ...]:
         """Return the address records of a name that lies in a zone of ours and not in a delegated one."""
         key = folded(target)
@@ -161,11 +156,13 @@ class OverlaidZones(Zones):
             found = self._look(apex, owner, key, qtype, asker)
             answer = found.answer
             personal = personal or answer.personal
-            if not chain and found.following is None:
-                return answer
-            chain += answer.answer
             if found.following is None:
-                return replace(answer, answer=chain, authoritative=True, personal=personal)
+                additional = answer.additional or self._additional(answer)
+                if not chain:
+                    return replace(answer, additional=additional)
+                chain += answer.answer
+                return replace(answer, answer=chain, additional=additional, authoritative=True, personal=personal)
+            chain += answer.answer
             owner = found.following
         return Answer(answer=chain, personal=personal)
 
@@ -181,7 +178,8 @@ class OverlaidZones(Zones):
                 continue
             closest = depth
             if depth > top and RecordType.NS in node.sets and not (depth == size and qtype == RecordType.DS):
-                return _Found(self._referral(owner[size - depth :], node))
+                servers = _owned(node.sets[RecordType.NS], owner[size - depth :])
+                return _Found(Answer(authoritative=False, authority=servers))
             if depth < size and RecordType.DNAME in node.sets:
                 return _redirected(owner, size - depth, node.sets[RecordType.DNAME][0])
         if size == top:
@@ -213,11 +211,9 @@ class OverlaidZones(Zones):
 
     def _at_the_apex(self, apex: Apex, owner: DomainName, node: StaticNode | None, qtype: int) -> Answer:
         if qtype == RecordType.NS:
-            records = _owned(apex.servers, owner)
-            return Answer(answer=records, additional=self._additional(records))
+            return Answer(answer=_owned(apex.servers, owner))
         if qtype not in (RecordType.SOA, RecordType.ANY) and node is not None and qtype in node.sets:
-            records = _owned(node.sets[qtype], owner)
-            return Answer(answer=records, additional=self._additional(records))
+            return Answer(answer=_owned(node.sets[qtype], owner))
         return self._at_apex(apex, owner, qtype)
 
     def _at_node(self, owner: DomainName, node: StaticNode, qtype: int) -> _Found | None:
@@ -231,18 +227,14 @@ class OverlaidZones(Zones):
             qtype = next(iter(sets))
         if qtype not in sets:
             return None
-        records = _owned(sets[qtype], owner)
-        return _Found(Answer(answer=records, additional=self._additional(records)))
+        return _Found(Answer(answer=_owned(sets[qtype], owner)))
 
-    def _referral(self, owner: DomainName, node: StaticNode) -> Answer:
-        servers = _owned(node.sets[RecordType.NS], owner)
-        return Answer(authoritative=False, authority=servers, additional=self.glue(servers))
-
-    def _additional(self, records: Sequence[Record]) -> tuple[Record, ...]:
+    def _additional(self, answer: Answer) -> tuple[Record, ...]:
         """Return the addresses a client will ask for next (RFC 1035 section 3.3, RFC 2782)."""
-        if records[0].type not in _LEADING:
-            return ()
-        return tuple([address for target in _targets(records) for address in self.addresses(target)])
+        if not answer.authoritative:
+            return self.glue(answer.authority)
+        leading = [record for record in answer.answer if record.type in _LEADING]
+        return tuple([address for target in _targets(leading) for address in self.addresses(target)])
 
 
 def _redirected(owner: DomainName, below: int, record: Record) -> _Found:

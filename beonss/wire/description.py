@@ -25,6 +25,8 @@ from beonss.core.description import (
 )
 from beonss.core.naming import Naming
 from beonss.core.numbering import Interface
+from beonss.core.overlay import Overlay
+from beonss.core.overlay_check import check_overlay
 from beonss.core.patterns import (
     AddressPattern,
     NamePattern,
@@ -35,7 +37,9 @@ from beonss.core.patterns import (
 from beonss.core.proof import prove
 from beonss.core.ranges import RangeError, parse_list
 from beonss.core.rules import build_rules
+from beonss.core.transfer_access import ZoneSettings
 from beonss.wire import description_shape as shape
+from beonss.wire.description_dns import Source, read_dns
 from beonss.wire.description_values import read_address, read_label, read_mac, read_network, read_span, read_suffix
 from beonss.wire.toml_lines import LineMap, Path, TooDeepError, locate
 
@@ -55,12 +59,16 @@ def parse(data: bytes, filename: str) -> Naming:
     reading = _Reading(filename)
     document, lines = _document(data, filename)
     reading.lines = lines
+    reading.data = data
     description = reading.description(document)
     rules = build_rules(description.rules, reading.at)
     if len(rules) < len(description.rules):
         reading.lost.add("masters")
     naming = Naming(description, rules)
     reading.problems.extend(prove(naming, without=reading.lost))
+    if not reading.problems and description.dns.records:
+        overlay = Overlay(description.dns.records)
+        reading.problems.extend(check_overlay(naming, overlay, complete=not description.dns.zone_files))
     if reading.problems:
         raise DescriptionError(reading.problems)
     return naming
@@ -113,6 +121,7 @@ class _Reading:
     def __init__(self, filename: str) -> None:
         self.filename = filename
         self.lines = LineMap({})
+        self.data = b""
         self.problems: list[Problem] = []
         self.lost: set[str] = set()
 
@@ -180,6 +189,7 @@ class _Reading:
             rules,
             self._settings(document, networks),
             {option: self.place("cluster", option) for option in ("networks", "reverse") if getattr(cluster, option)},
+            ZoneSettings() if mistake else self._dns(document.get("dns", {}), zone, cluster.ttl),
         )
 
     def _cluster(self, document: dict[str, object]) -> shape.Cluster:
@@ -201,6 +211,14 @@ class _Reading:
         if "masters" not in good:
             self.lost.add("masters")
         return shape.Cluster.model_validate(shape.STAND_IN | good)
+
+    def _dns(self, section: object, zone: str, ttl: int) -> ZoneSettings:
+        found = self.shaped(shape.Dns, section, ("dns",))
+        if found is None:
+            return ZoneSettings()
+        settings, problems = read_dns(found, zone, ttl, Source(self.filename, self.place, self.data))
+        self.problems.extend(problems)
+        return settings
 
     def _settings(self, document: dict[str, object], networks: tuple[Network, ...]) -> Settings:
         access = self.shaped(shape.Access, document.get("access", {}), ("access",))

@@ -15,7 +15,7 @@ from beonss.wire.toml_lines import Path
 M = TypeVar("M", bound="Shape")
 
 #: The sections of a description.
-SECTIONS = ("cluster", "reserved", "access", "accounts", "hosts", "nodes", "derived")
+SECTIONS = ("cluster", "reserved", "access", "accounts", "dns", "hosts", "nodes", "derived")
 #: Hash scheme -> its cost where the description gives none.
 DEFAULT_COSTS = {"sha512crypt": 100_000, "yescrypt": 5}
 #: Hash scheme -> least and greatest cost; crypt(5).
@@ -88,6 +88,51 @@ class Accounts(Shape):
     hash: Literal["sha512crypt", "yescrypt"] = "sha512crypt"
     hash_cost: int | None = None
     min_password_length: Annotated[int, Field(ge=1, le=128)] = 8
+
+
+def _granted(value: object) -> object:
+    """A network alone stands for a grant to it."""
+    return {"network": value} if isinstance(value, str) else value
+
+
+def _addressed(value: object) -> object:
+    """An address alone stands for a secondary at the usual port."""
+    return {"address": value} if isinstance(value, str) else value
+
+
+class Grant(Shape):
+    """An element of ``[dns.transfer] allow``."""
+
+    network: Text | None = None
+    key: Text | None = None
+
+
+class Secondary(Shape):
+    """An element of ``[dns.transfer] notify``."""
+
+    address: Text
+    port: Annotated[int, Field(ge=1, le=65535)] = 53
+    key: Text | None = None
+
+
+class Transfer(Shape):
+    """``[dns.transfer]``."""
+
+    allow: Annotated[list[Annotated[Grant, BeforeValidator(_granted)]], Field(max_length=1024)] = []
+    notify: Annotated[list[Annotated[Secondary, BeforeValidator(_addressed)]], Field(max_length=256)] = []
+    key_files: Texts = []
+    catalog: Text | None = None
+
+
+ZoneText = Annotated[str, Field(max_length=1 << 22)]
+
+
+class Dns(Shape):
+    """``[dns]``."""
+
+    records: Annotated[list[ZoneText], Field(max_length=65536), BeforeValidator(_listed)] = []
+    zone_files: Texts = []
+    transfer: Transfer = Transfer()
 
 
 class Host(Shape):

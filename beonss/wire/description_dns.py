@@ -1,0 +1,148 @@
+"""The section ``[dns]`` of a description: static records, files of a master, and who may have whole zones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from beonss.core.description import Place, Problem
+from beonss.core.overlay import StaticRecord
+from beonss.core.records import DomainName, domain, folded
+from beonss.core.transfer_access import Grant, NotifyTarget, Written, ZoneSettings
+from beonss.wire import description_shape as shape
+from beonss.wire.description_values import read_address, read_network
+from beonss.wire.zonefile import read_zone
+
+T = TypeVar("T")
+
+
+class Placing(Protocol):
+    """Says where an option stands."""
+
+    def __call__(self, *path: str | int) -> Place: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the section comes from.
+
+    Attributes:
+        file: name of the description.
+        place: says where an option stands.
+        data: the whole description, to find the lines of records in a text of several lines.
+    """
+
+    file: str
+    place: Placing
+    data: bytes
+
+
+def read_dns(section: shape.Dns, zone: str, ttl: int, source: Source) -> tuple[ZoneSettings, list[Problem]]:
+    """Read the section.
+
+    Args:
+        section: in its right shape.
+        zone: the cluster's zone, which names are relative to.
+        ttl: seconds, for records that give none.
+        source: where it comes from.
+
+    Returns:
+        What it means, and every mistake in it.
+    """
+    reading = _Reading(source.file, source.place)
+    records = reading.records(section.records, domain(zone), ttl, source.data.split(b"\n"))
+    grants = tuple(reading.grant(each, at) for at, each in enumerate(section.transfer.allow))
+    targets = tuple(reading.target(each, at) for at, each in enumerate(section.transfer.notify))
+    settings = ZoneSettings(
+        records,
+        reading.written(section.zone_files, "dns", "zone_files"),
+        reading.written(section.transfer.key_files, "dns", "transfer", "key_files"),
+        tuple(grant for grant in grants if grant is not None),
+        tuple(target for target in targets if target is not None),
+        reading.catalog(section.transfer.catalog, domain(zone)),
+        tuple(reading.keys),
+    )
+    return settings, reading.problems
+
+
+class _Reading:
+    def __init__(self, file: str, place: Placing) -> None:
+        self.file = file
+        self.place = place
+        self.problems: list[Problem] = []
+        self.keys: list[Written] = []
+
+    def at(self, place: Place, text: str) -> None:
+        self.problems.append(Problem(self.file, place.line, place.option, text))
+
+    def written(self, texts: list[str], *path: str) -> tuple[Written, ...]:
+        places = [self.place(*path, at) for at in range(len(texts))]
+        return tuple(Written(text, at.line, at.option) for text, at in zip(texts, places, strict=True))
+
+    def records(self, texts: list[str], origin: DomainName, ttl: int, lines: list[bytes]) -> tuple[StaticRecord, ...]:
+        found: list[StaticRecord] = []
+        for at, text in enumerate(texts):
+            place = self.place("dns", "records", at)
+            # TOML drops the line break that follows three opening quotation marks.
+            begun = lines[place.line - 1].rstrip() if 0 < place.line <= len(lines) else b""
+            first = place.line + (1 if begun.endswith((b"'''", b'"""')) else 0)
+            records, problems = read_zone(text, self.file, origin=origin, ttl=ttl, first=first, option=place.option)
+            found += records
+            self.problems += problems
+        return tuple(found)
+
+    def grant(self, grant: shape.Grant, at: int) -> Grant | None:
+        place = self.place("dns", "transfer", "allow", at)
+        if grant.network is None and grant.key is None:
+            self.at(place, 'needs a network, a key or both: { network = "192.0.2.0/24", key = "ns1" }')
+            return None
+        network = None
+        if grant.network is not None:
+            text = grant.network
+            # A single address is the usual case.
+            whole = text if "/" in text else f"{text}/{128 if ':' in text else 32}"
+            if (network := self.attempt(read_network, whole, place)) is None:
+                return None
+        return Grant(network, self.key(grant.key, place))
+
+    def target(self, target: shape.Secondary, at: int) -> NotifyTarget | None:
+        place = self.place("dns", "transfer", "notify", at)
+        address = self.attempt(read_address, target.address, place)
+        return None if address is None else NotifyTarget(address, target.port, self.key(target.key, place))
+
+    def key(self, name: str | None, place: Place) -> DomainName | None:
+        if name is None:
+            return None
+        self.keys.append(Written(name, place.line, place.option))
+        return self.attempt(read_domain, name, place)
+
+    def catalog(self, name: str | None, zone: DomainName) -> DomainName | None:
+        if name is None:
+            return None
+        place = self.place("dns", "transfer", "catalog")
+        apex = self.attempt(read_domain, name, place)
+        if apex is not None and (apex[-len(zone) :] == zone or apex[-1:] == (b"arpa",)):
+            self.at(place, "must lie outside of the zones it lists; choose a name such as catalog.invalid")
+            return None
+        return apex
+
+    def attempt(self, make: Callable[[str], T], text: str, place: Place) -> T | None:
+        try:
+            return make(text)
+        except ValueError as error:
+            self.at(place, str(error))
+            return None
+
+
+def read_domain(text: str) -> DomainName:
+    """Return a domain name in lower case.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        name = folded(domain(text))
+    except (ValueError, UnicodeEncodeError):
+        name = ()
+    if not name or len(text) > 189:
+        raise ValueError(f"{text[:80]!r} is no domain name")
+    return name
