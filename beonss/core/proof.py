@@ -25,11 +25,10 @@ from beonss.core.numbering import Block, Interface, Rule
 from beonss.core.patterns import LABEL_LENGTH, NODE, Address, AddressPattern, NamePattern
 from beonss.core.radix import Budget, MixedRadix, UndecidedError
 from beonss.core.ranges import RangeSet, SpanIndex
+from beonss.core.territory import TOP, forbidden, overlap
 
 #: Steps all comparisons of one proof may take together, a few seconds.
 STEPS = 300_000
-
-_TOP = {4: 2**32 - 1, 6: 2**128 - 1}
 
 
 def prove(naming: Naming, *, without: Collection[str] = (), budget: Budget | None = None) -> list[Problem]:
@@ -161,7 +160,7 @@ class _Proof:
             return f"{same} would be both {said(one)} and {said(two)}; put {{{lost}}} into {pattern.text}"
         numbers = pattern.over(block)
         for number, which in ((numbers.low, "lowest"), (numbers.high, "highest")):
-            if not 0 <= number <= _TOP[pattern.version]:
+            if not 0 <= number <= TOP[pattern.version]:
                 return f"the {which} address is outside IPv{pattern.version}; choose another base or fewer nodes"
         return None if numbers.positional else crowded(pattern, block, numbers)
 
@@ -302,7 +301,7 @@ class _Proof:
         if self._disjoint("networks", description.networks) and "reverse" in description.places:
             self._disjoint("reverse", description.reverse)
             for zone in description.reverse:
-                if not any(_overlap(zone, network) for network in description.networks):
+                if not any(overlap(zone, network) for network in description.networks):
                     text = f"{zone} has no address of this cluster's networks; remove it or add its network"
                     self.report(description.places["reverse"], text)
         for entry in description.reserved:
@@ -311,19 +310,19 @@ class _Proof:
             ):
                 self.report(entry.place, f"{entry.low} - {entry.high} is outside networks; correct it or remove it")
         for version in (4, 6):
-            forbidden = SpanIndex((low, high, (low, high, why)) for low, high, why in self._forbidden(version))
-            if not len(forbidden):
+            barred = SpanIndex((low, high, (low, high, why)) for low, high, why in forbidden(description, version))
+            if not len(barred):
                 continue
             for host in description.hosts:
                 for address in host.addresses:
                     if address.version == version:
-                        for _, _, why in forbidden.overlapping(int(address), int(address)):
+                        for _, _, why in barred.overlapping(int(address), int(address)):
                             self.report(host.place, f"{address} {why}")
-            numbers = RangeSet((low, high) for low, high, _ in forbidden)
+            numbers = RangeSet((low, high) for low, high, _ in barred)
             for _, _, span in self.naming.spans[version]:
-                self._inside(span, forbidden, MixedRadix(0, [1], [numbers]))
+                self._inside(span, barred, MixedRadix(0, [1], [numbers]))
 
-    def _inside(self, span: AddressSpan, forbidden: SpanIndex[tuple[int, int, str]], numbers: MixedRadix) -> None:
+    def _inside(self, span: AddressSpan, barred: SpanIndex[tuple[int, int, str]], numbers: MixedRadix) -> None:
         key = (span.interface.option, span.pattern.text)
         if key in self.refused:
             return
@@ -336,40 +335,18 @@ class _Proof:
             return
         if number is None:
             return
-        for _, _, why in forbidden.overlapping(number, number):
+        for _, _, why in barred.overlapping(number, number):
             member = _member_text(span.rule, span.interface, _known(span.index(number)))
             address = address_of(span.pattern.version, number)
             self.report(_place(span.interface, "address"), f"{member} would be {address}, which {why}")
             self.refused.add(key)
             return
 
-    def _forbidden(self, version: int) -> Iterator[tuple[int, int, str]]:
-        """Yield the spans in which nothing may lie, with the reason, which continues "10.5.255.1 ..."."""
-        description = self.naming.description
-        inside = [(int(n[0]), int(n[-1])) for n in description.networks if n.version == version]
-        for low, high in _gaps(inside, _TOP[version]):
-            yield low, high, "is outside cluster.networks; add its network or correct the address"
-        if "reverse" in description.places:
-            answered = [(int(z[0]), int(z[-1])) for z in description.reverse if z.version == version]
-            for low, high in _gaps(answered, _TOP[version]):
-                for start, end in inside:
-                    if max(low, start) <= min(high, end):
-                        text = "is outside cluster.reverse, so it would have no name; add its reverse zone"
-                        yield max(low, start), min(high, end), text
-        for network in description.networks:
-            # RFC 919 and RFC 3021: all zeros and all ones are no machine's, except on a link of two.
-            if network.version == version == 4 and network.prefixlen < 31:
-                yield int(network[0]), int(network[0]), f"is the address of the network {network} itself"
-                yield int(network[-1]), int(network[-1]), f"is the broadcast address of {network}"
-        for entry in description.reserved:
-            if entry.low.version == version:
-                yield int(entry.low), int(entry.high), f"is reserved for {entry.name} (line {entry.place.line})"
-
     def _disjoint(self, option: str, networks: Sequence[Network]) -> bool:
         disjoint = True
         for at, one in enumerate(networks):
             for two in networks[:at]:
-                if _overlap(one, two):
+                if overlap(one, two):
                     disjoint = False
                     text = f"{one} and {two} overlap; name the larger one alone"
                     self.report(self.naming.description.places[option], text)
@@ -413,21 +390,6 @@ def _addressed_patterns(interface: Interface) -> Iterator[tuple[str, AddressPatt
 def _all(rule: Rule, block: Block, values: dict[str, int]) -> dict[str, int]:
     """Return the coordinates with the running number."""
     return values | {NODE: rule.start + _known(block.index(values))}
-
-
-def _gaps(spans: Sequence[tuple[int, int]], top: int) -> Iterator[tuple[int, int]]:
-    """Yield what lies between spans, from 0 to ``top``."""
-    following = 0
-    for low, high in sorted(spans):
-        if low > following:
-            yield following, low - 1
-        following = max(following, high + 1)
-    if following <= top:
-        yield following, top
-
-
-def _overlap(one: Network, two: Network) -> bool:
-    return one.version == two.version and int(one[0]) <= int(two[-1]) and int(two[0]) <= int(one[-1])
 
 
 def _known(index: int | None) -> int:
