@@ -29,12 +29,13 @@ from beonss.net.connection import Timing
 from beonss.net.nodefeed import NodeFeed
 from beonss.net.parts import NodeRequests
 from beonss.net.sync_client import PullConnection
-from beonss.net.sync_server import Caps, ServerConnection, SyncPort
+from beonss.net.sync_port import Caps, SyncPort
+from beonss.net.sync_server import ServerConnection
 from beonss.net.tls import serving
 from beonss.store.keys import Identity
 from beonss.wire.documents import sign
-from beonss.wire.feed import DescriptionContent
-from beonss.wire.sync import DescriptionDocument, Heartbeat, Hello, Refusal, RosterUpdate
+from beonss.wire.feed import DescriptionContent, DescriptionDocument
+from beonss.wire.sync import Heartbeat, Hello, Refusal, RosterUpdate
 
 #: Seconds between two writes of what the peers acknowledged; what is lost of it in a crash is only said again.
 REMEMBER = 5.0

@@ -13,9 +13,9 @@ from beonss.core.endpoints import Endpoint
 from beonss.core.members import Acceptance, Roster
 from beonss.errors import MalformedError, PeerError, Refused, Unavailable
 from beonss.wire.documents import Token, empty_roster, verified, with_documents
-from beonss.wire.feed import DescriptionContent
+from beonss.wire.feed import DescriptionContent, DescriptionDocument
 from beonss.wire.frames import MAXIMUM_FRAME, FrameReader
-from beonss.wire.sync import PROTOCOL, DescriptionDocument, Heartbeat, Hello, Message, Refusal, decode, encode
+from beonss.wire.sync import PROTOCOL, Heartbeat, Hello, Message, Refusal, decode, encode
 
 
 class OutcomeUnknown(PeerError):  # noqa: N818 - what happened, not whose error

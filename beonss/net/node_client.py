@@ -18,21 +18,8 @@ from beonss.net.asking import AskingConnection, check_greeting, take_roster
 from beonss.net.connection import Timing
 from beonss.net.parts import Members, Replica
 from beonss.wire.documents import verified
-from beonss.wire.feed import BatchContent, DescriptionContent
-from beonss.wire.sync import (
-    Batch,
-    Compare,
-    DescriptionDocument,
-    End,
-    Event,
-    Heartbeat,
-    Hello,
-    Message,
-    Refusal,
-    Request,
-    RosterUpdate,
-    Signed,
-)
+from beonss.wire.feed import Batch, BatchContent, DescriptionContent, DescriptionDocument, Signed
+from beonss.wire.sync import Compare, End, Event, Heartbeat, Hello, Message, Refusal, Request, RosterUpdate
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 

@@ -15,9 +15,9 @@ from beonss.core.registers import Context
 from beonss.net.parts import Replica
 from beonss.store.keys import Identity
 from beonss.wire.documents import sign
-from beonss.wire.feed import BatchContent
+from beonss.wire.feed import Batch, BatchContent
 from beonss.wire.registers import parcels
-from beonss.wire.sync import Batch, encode
+from beonss.wire.sync import encode
 
 #: Bytes of answers kept.
 CACHE_BYTES = 64 << 20

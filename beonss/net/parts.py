@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from beonss.core.members import Acceptance, Roster
 from beonss.core.registers import Context, Register
 from beonss.core.replication import Page
-from beonss.wire.sync import DescriptionDocument, Heartbeat, Hello
+from beonss.wire.feed import DescriptionDocument
+from beonss.wire.sync import Heartbeat, Hello
 
 #: Tells the asking node that something became known.
 Report = Callable[[Mapping[str, Any]], None]

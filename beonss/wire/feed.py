@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, ClassVar, Self
 
+from beonss.core.members import KEY_BYTES
 from beonss.core.registers import Register
+from beonss.wire.documents import SIGNATURE_BYTES
 from beonss.wire.frames import MAXIMUM_FRAME
 from beonss.wire.packing import Fields, pack, unpack
 from beonss.wire.registers import MAXIMUM_ROWS, register_to_plain, registers_from_plain
@@ -96,3 +98,43 @@ class DescriptionContent:
         f = Fields(unpack(payload), "description")
         text = f.octets("text", MAXIMUM_FRAME)
         return cls(f.text("cluster", WORD), f.number("version"), f.text("digest", WORD), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A payload signed by a member's key.
+
+    Attributes:
+        payload: what is signed.
+        signer: the member's Ed25519 public key.
+        signature: 64 bytes.
+    """
+
+    payload: bytes
+    signer: bytes
+    signature: bytes
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields for the wire."""
+        return {"payload": self.payload, "signer": self.signer, "signature": self.signature}
+
+    @classmethod
+    def read(cls, f: Fields) -> Self:
+        """Read the fields."""
+        return cls(
+            f.octets("payload", MAXIMUM_FRAME), f.octets("signer", KEY_BYTES), f.octets("signature", SIGNATURE_BYTES)
+        )
+
+
+class Batch(Signed):
+    """Public registers for nodes; the payload is a :class:`BatchContent`."""
+
+    __slots__ = ()
+    TYPE: ClassVar[str] = "batch"
+
+
+class DescriptionDocument(Signed):
+    """The cluster description for nodes; the payload is a :class:`DescriptionContent`."""
+
+    __slots__ = ()
+    TYPE: ClassVar[str] = "description"

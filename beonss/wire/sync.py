@@ -24,11 +24,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from beonss.core.members import KEY_BYTES, MAXIMUM_MEMBERS, Acceptance
+from beonss.core.members import MAXIMUM_MEMBERS, Acceptance
 from beonss.core.registers import Register
 from beonss.errors import MalformedError
-from beonss.wire.documents import MAXIMUM_DOCUMENT, SIGNATURE_BYTES, acceptance_from_plain, acceptance_to_plain
-from beonss.wire.frames import MAXIMUM_FRAME, frame
+from beonss.wire.documents import MAXIMUM_DOCUMENT, acceptance_from_plain, acceptance_to_plain
+from beonss.wire.feed import Batch, DescriptionDocument
+from beonss.wire.frames import frame
 from beonss.wire.packing import Fields, pack, unpack
 from beonss.wire.registers import MAXIMUM_ROWS, register_to_plain, registers_from_plain
 
@@ -262,46 +263,6 @@ class RosterUpdate:
         """Read the fields."""
         acceptances = tuple(acceptance_from_plain(item) for item in f.array("acceptances", MAXIMUM_MEMBERS))
         return cls(f.octets("members", MAXIMUM_DOCUMENT), acceptances)
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A payload signed by a member's key.
-
-    Attributes:
-        payload: what is signed.
-        signer: the member's Ed25519 public key.
-        signature: 64 bytes.
-    """
-
-    payload: bytes
-    signer: bytes
-    signature: bytes
-
-    def plain(self) -> dict[str, Any]:
-        """Return the fields for the wire."""
-        return {"payload": self.payload, "signer": self.signer, "signature": self.signature}
-
-    @classmethod
-    def read(cls, f: Fields) -> Self:
-        """Read the fields."""
-        return cls(
-            f.octets("payload", MAXIMUM_FRAME), f.octets("signer", KEY_BYTES), f.octets("signature", SIGNATURE_BYTES)
-        )
-
-
-class Batch(Signed):
-    """Public registers for nodes; the payload is a :class:`beonss.wire.feed.BatchContent`."""
-
-    __slots__ = ()
-    TYPE: ClassVar[str] = "batch"
-
-
-class DescriptionDocument(Signed):
-    """The cluster description for nodes; the payload is a :class:`beonss.wire.feed.DescriptionContent`."""
-
-    __slots__ = ()
-    TYPE: ClassVar[str] = "description"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -21,7 +21,7 @@ from beonss.daemon.membership import Membership
 from beonss.daemon.node_link import NodeLink
 from beonss.errors import Refused, Unavailable
 from beonss.net.connection import Timing
-from beonss.net.sync_server import Caps
+from beonss.net.sync_port import Caps
 from beonss.store.database import Database
 from beonss.store.writer import InlineWriter
 from beonss.wire.documents import empty_roster

@@ -17,11 +17,9 @@ from beonss.daemon.membership import Membership
 from beonss.errors import Refused, Unavailable
 from beonss.net.node_client import ConnectionBroken, NodeConnection
 from beonss.wire.documents import empty_roster, public_bytes, sign, write_members
-from beonss.wire.feed import BatchContent, DescriptionContent
+from beonss.wire.feed import Batch, BatchContent, DescriptionContent, DescriptionDocument
 from beonss.wire.sync import (
     Acknowledge,
-    Batch,
-    DescriptionDocument,
     End,
     Event,
     Heartbeat,

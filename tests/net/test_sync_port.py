@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from beonss.core.members import invited
 from beonss.net.connection import Timing
-from beonss.net.sync_server import Caps, plain_address
+from beonss.net.sync_port import Caps, plain_address
 from beonss.store.keys import Identity, new_identity
 from beonss.wire.documents import Token, accept, invite_key, public_bytes
 from beonss.wire.frames import MAXIMUM_FIRST_FRAME, FrameReader, frame

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from beonss.core.members import Acceptance
 from beonss.core.registers import Key, Register, Stamp
 from beonss.errors import MalformedError
-from beonss.wire.feed import BatchContent, DescriptionContent
+from beonss.wire.feed import Batch, BatchContent, DescriptionContent, DescriptionDocument
 from beonss.wire.frames import LENGTH_BYTES, MAXIMUM_FRAME, FrameReader, frame
 from beonss.wire.registers import parcels, register_from_plain, register_to_plain
 from beonss.wire.sync import (
     Acknowledge,
-    Batch,
     Compare,
-    DescriptionDocument,
     End,
     Event,
     Heartbeat,
