@@ -272,7 +272,7 @@ class Master:
         """Return what an administrator should look at, besides single accounts."""
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
-        return alarms + self.deliveries.conflicts()
+        return alarms + self.deliveries.conflicts(20)
 
     # --- where to listen ----------------------------------------------------------------------------------------------
 
