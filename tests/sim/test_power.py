@@ -12,7 +12,7 @@ from beonss.daemon import accounts
 from beonss.store import database
 from beonss.store.database import Database
 
-
+#: What its checks say; any other failure would be the mutation breaking the simulation itself.
 FINDINGS = "left the buffer|unequal registers|lost to what|deleted came back|was lost|not equal|went down"
 
 
