@@ -12,6 +12,7 @@ from beonss.core.description import DescriptionError, Problem
 from beonss.core.hostlist import fold
 from beonss.core.naming import Naming
 from beonss.errors import ConfigurationError
+from beonss.store.zonefiles import load_overlay
 from beonss.wire.description import MAX_BYTES, parse
 
 #: Longer lists of names are cut in the summary.
@@ -29,7 +30,9 @@ def read_description(path: str) -> Naming:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}; name a description file") from None
-    return parse(data, "standard input" if path == "-" else str(Path(path)))
+    naming = parse(data, "standard input" if path == "-" else str(Path(path)))
+    load_overlay(naming, Path() if path == "-" else Path(path).parent)
+    return naming
 
 
 @click.command(name="check")

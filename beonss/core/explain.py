@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from beonss.core.counterexamples import said
 from beonss.core.numbering import Rule
+from beonss.core.overlay_zone import described_zones
 from beonss.core.patterns import NODE, Address, AddressPattern, Field, NamePattern
 from beonss.core.ranges import RangeSet
 from beonss.core.records import AddressData, NameData, Record, RecordClass, RecordType, ReplyCode, domain, shown
-from beonss.core.zone import Zones
 
 if TYPE_CHECKING:
     from beonss.core.naming import Named, Naming
@@ -140,7 +140,7 @@ def _joined(addresses: Sequence[Address]) -> str:
 def _answers(naming: "Naming", text: str, named: "Named") -> Iterator[DoorAnswer]:
     label = naming.short(text)
     yield from _dns_answers(naming, label if label in named.aliases else named.name, None)
-    zones = Zones(naming)
+    zones = described_zones(naming)
     for address in named.addresses:
         pointer = address.reverse_pointer
         answer = zones.answer(domain(pointer), RecordType.PTR, RecordClass.IN, address)
@@ -156,7 +156,7 @@ def _answers(naming: "Naming", text: str, named: "Named") -> Iterator[DoorAnswer
 
 
 def _dns_answers(naming: "Naming", label: str, asker: Address | None) -> Iterator[DoorAnswer]:
-    zones = Zones(naming)
+    zones = described_zones(naming)
     question = f"{label}.{naming.zone}"
     client = asker or naming.masters[0].addresses[0]
     for kind in (RecordType.A, RecordType.AAAA):

@@ -12,7 +12,7 @@ touches are answered by :class:`beonss.core.zone.Zones` alone (:meth:`OverlaidZo
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from beonss.core.overlay import WILDCARD, Overlay, StaticNode, target_of
 from beonss.core.records import (
@@ -28,12 +28,21 @@ from beonss.core.records import (
 )
 from beonss.core.zone import Answer, Apex, Names, Zones
 
+if TYPE_CHECKING:
+    from beonss.core.naming import Naming
+
 #: Links of a chain of CNAME and DNAME records that are followed.
 MOST_LINKS: Final = 16
 _LONGEST_NAME = 255
 _NOWHERE: Final = IPv4Address(0)
-_QUESTIONS: Final = frozenset({RecordType.AXFR, RecordType.IXFR, RecordType.OPT, RecordType.TKEY, RecordType.TSIG})
+# Types that are questions about a message or a zone and never data.
+_QUESTIONS: Final = frozenset({RecordType.OPT, *range(RecordType.TKEY, RecordType.ANY)})
 _LEADING: Final = frozenset({RecordType.NS, RecordType.MX, RecordType.SRV})
+
+
+def described_zones(naming: "Naming") -> "OverlaidZones":
+    """Return the zones of a description alone, without the zone files of a master: what a node knows."""
+    return OverlaidZones(naming, Overlay(naming.description.dns.records))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,11 @@ class OverlaidZones(Zones):
                 self._apexes[name] = _with_serial(apex, serial)
         self._depths = sorted({len(name) for name in self._apexes}, reverse=True)
 
+    @property
+    def all_plain(self) -> bool:
+        """Whether everything here is computed: there is no static record at all."""
+        return not self.overlay
+
     def is_plain(self, key: DomainName) -> bool:
         """Say whether no static record has any influence on what a name answers."""
         apex = self._enclosing(key)
@@ -91,10 +105,10 @@ class OverlaidZones(Zones):
 
     def answer(self, qname: DomainName, qtype: int, qclass: int, asker: Address) -> Answer:
         """Answer one question; see :meth:`beonss.core.zone.Zones.answer`."""
+        if not self.overlay:
+            return super().answer(qname, qtype, qclass, asker)
         key = folded(qname)
         if qtype in _QUESTIONS or qclass not in (RecordClass.IN, RecordClass.ANY) or self.is_plain(key):
-            return super().answer(qname, qtype, qclass, asker)
-        if qtype in (RecordType.MAILA, RecordType.MAILB):
             return super().answer(qname, qtype, qclass, asker)
         answer = self._resolved(qname, qtype, asker)
         if qclass == RecordClass.ANY:

@@ -19,7 +19,8 @@ from beonss.core.discovery import candidates, masters_of_command_line, masters_o
 from beonss.core.endpoints import DNS_PORT, Endpoint
 from beonss.core.lookup import LocalNames, Lookups, Rules
 from beonss.core.naming import Address, Named, Naming
-from beonss.core.zone import UnknownZones, Zones
+from beonss.core.overlay_zone import described_zones
+from beonss.core.zone import UnknownZones
 from beonss.daemon.accounts import Accounts
 from beonss.daemon.localnames import LocalFiles
 from beonss.daemon.membership import Membership
@@ -221,7 +222,7 @@ class Node:
         settings = naming.settings
         self.lookups.names = naming
         self.lookups.rules = Rules(settings.uid_floor, settings.gid_floor)
-        self.dns.replace(Zones(naming))
+        self.dns.replace(described_zones(naming))
         self._find_self()
 
     def _find_self(self) -> None:

@@ -1,0 +1,63 @@
+"""Zone files of a master, read from disk, and all static records put together and checked."""
+
+from pathlib import Path
+
+from beonss.core.description import DescriptionError, Problem
+from beonss.core.naming import Naming
+from beonss.core.overlay import Overlay, StaticRecord
+from beonss.core.overlay_check import check_overlay
+from beonss.core.records import domain
+from beonss.errors import ConfigurationError
+from beonss.wire.zonefile import MAX_SIZE, read_zone
+
+
+def load_overlay(naming: Naming, directory: Path) -> Overlay:
+    """Return the static records of a description and of the zone files it names.
+
+    Args:
+        naming: the compiled description.
+        directory: what names of zone files are relative to: where the description lies.
+
+    Raises:
+        DescriptionError: a file cannot be read, or records in it cannot be served; ``.problems`` says every reason.
+    """
+    settings = naming.description.dns
+    records: list[StaticRecord] = list(settings.records)
+    problems: list[Problem] = []
+    for written in settings.zone_files:
+        path = directory / written.text
+        try:
+            text = _read(path)
+        except ConfigurationError as error:
+            problems.append(Problem(naming.source, written.line, written.option, str(error)))
+            continue
+        found, mistakes = read_zone(text, str(path), origin=domain(naming.zone), ttl=naming.ttl, include=_include)
+        records += found
+        problems += mistakes
+    overlay = Overlay(records)
+    if not problems and settings.zone_files:
+        problems += check_overlay(naming, overlay)
+    if problems:
+        raise DescriptionError(problems)
+    return overlay
+
+
+def _include(name: str, within: str) -> tuple[str, str]:
+    path = Path(within).parent / name
+    return _read(path), str(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SIZE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{path}: cannot be read: {reason}") from None
+    if len(data) > MAX_SIZE:
+        raise ConfigurationError(f"{path}: is larger than {MAX_SIZE >> 20} MiB")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path}:{line}: is not UTF-8; write other bytes in names as \\DDD") from None
