@@ -205,6 +205,10 @@ class AccountView:
         namesakes = [self._objects[object_id] for object_id in self._namesakes.get((kind, name), ())]
         return max((n.presence.generation + 1 for n in namesakes if n.presence and not n.live), default=0)
 
+    def was_used(self, kind: Kind, number: int) -> bool:
+        """Say whether a uid or gid belongs, or ever belonged, to an account that is known here, served or not."""
+        return number in self._used[kind]
+
     def next_uid(self, floor: int) -> int:
         """Return the lowest uid from ``floor`` on that no user, living or deleted, ever had as far as known here."""
         return _unused(self._used["user"], floor)
