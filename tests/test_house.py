@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import click
@@ -180,6 +181,29 @@ def test_constraints_pin_every_dependency() -> None:
     for extra in project["project"]["optional-dependencies"].values():
         asked += extra
     assert not {canonical(re.split(r"[<>=~!;\[ ]", name)[0]) for name in asked} - pinned
+
+
+def test_shipped_code_imports_only_declared_dependencies() -> None:
+    """What the tests or the linter bring along must not be needed by those who install us."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.split(r"[<>=~!;\[ ]", name)[0].lower() for name in project["dependencies"]}
+    # Parts of declared distributions that come with them and are imported under names of their own.
+    declared |= {"zope.interface", "zope-interface", "pydantic_core", "pydantic-core"}
+    distributions = packages_distributions()
+    undeclared = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                top = name.partition(".")[0]
+                if top in sys.stdlib_module_names or top in {"beonss", "cpasswd"}:
+                    continue
+                owners = {owner.lower() for owner in distributions.get(top, [top])}
+                if not owners & declared:
+                    undeclared.append(f"{name_of(path)}:{node.lineno}: {name}")
+    assert not undeclared
 
 
 class TestDocuments:
