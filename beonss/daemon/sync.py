@@ -37,6 +37,8 @@ from beonss.wire.documents import sign
 from beonss.wire.feed import DescriptionContent, DescriptionDocument
 from beonss.wire.sync import Heartbeat, Hello, Refusal, RosterUpdate
 
+#: Bytes of the largest description that fits into a frame.
+MAXIMUM_DESCRIPTION = 3 << 20
 #: Seconds between two writes of what the peers acknowledged; what is lost of it in a crash is only said again.
 REMEMBER = 5.0
 
@@ -221,6 +223,10 @@ class Sync:
         """Return the description, signed once per version."""
         content = self._describe()
         if content is None:
+            return None
+        if len(content.text) > MAXIMUM_DESCRIPTION:
+            text = f"the description is larger than {MAXIMUM_DESCRIPTION >> 20} MiB: nodes do not get it"
+            self.book.alarm("description-size", text)
             return None
         if self._signed is None or self._signed[0] != content.digest:
             payload = content.encode()

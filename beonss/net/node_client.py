@@ -195,7 +195,10 @@ class NodeConnection(AskingConnection):
             return  # cancelled
         deferred, on_event = found
         if isinstance(message, Event):
-            on_event(message.data)
+            try:
+                on_event(message.data)
+            except Exception:  # noqa: BLE001 - a fault of the asker's is no reason to lose the connection
+                self.log.failure("an event of a request could not be passed on")
             return
         del self._requests[message.number]
         if not message.refusal:

@@ -339,3 +339,14 @@ async def test_a_node_goes_back_to_the_best_master_when_it_is_there_again() -> N
         await until(lambda: node.link.connected == "frodo", "back")
         await turn(0.5)
         assert node.link.connected == "frodo"
+
+
+@ensureDeferred
+async def test_a_description_too_large_for_a_frame_is_an_alarm_and_not_a_loop() -> None:
+    async with Both("frodo") as both:
+        frodo = both.cluster["frodo"]
+        frodo.sync._describe = lambda: DescriptionContent(both.cluster.id, 1, "d1", b"x" * (4 << 20))
+        node = await both.node()
+        await until(lambda: node.link.age is not None, "fed all the same")
+        assert "description-size" in frodo.sync.alarms
+        assert node.descriptions == []
