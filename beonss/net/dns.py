@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -19,7 +19,11 @@ from twisted.python.failure import Failure
 from beonss.core.records import Address, RecordClass, ReplyCode, folded
 from beonss.core.zone import FAILED, Answer, UnknownZones, Zones, server_text
 from beonss.errors import ConfigurationError
+from beonss.net.dns_native import compiled_core
 from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
+
+if TYPE_CHECKING:
+    from beonss.net._dns_native import Core
 
 log = Logger()
 
@@ -72,6 +76,7 @@ class DNSCounters:
         connections: TCP connections open now.
         refused_connections: TCP connections turned away or cut short by a limit.
         table: ready answers held now.
+        compiled: queries answered by the compiled core.
     """
 
     udp: int
@@ -87,6 +92,7 @@ class DNSCounters:
     connections: int
     refused_connections: int
     table: int
+    compiled: int = 0
 
     @property
     def queries(self) -> int:
@@ -98,15 +104,33 @@ class Counts:
     """The running counters; the sockets add to them."""
 
     __slots__ = (
-        "codes", "connections", "dropped", "failures", "forwarded", "malformed", "ready", "refused_connections", "tcp",
-        "truncated", "udp", "unsent",
+        "codes", "compiled", "connections", "dropped", "failures", "forwarded", "malformed", "ready",
+        "refused_connections", "tcp", "truncated", "udp", "unsent",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.udp = self.tcp = self.ready = self.truncated = self.malformed = self.dropped = self.unsent = 0
-        self.forwarded = self.failures = self.connections = self.refused_connections = 0
+        self.forwarded = self.failures = self.connections = self.refused_connections = self.compiled = 0
         # By the four bits of the header; BADVERS counts as none of them but in its own place.
         self.codes = [0] * (ReplyCode.BADVERS + 1)
+
+    def copy(self) -> "Counts":
+        """Return the counters as they are now."""
+        made = Counts()
+        for name in self.__slots__:
+            value = getattr(self, name)
+            setattr(made, name, list(value) if isinstance(value, list) else value)
+        return made
+
+    def add_compiled(self, core: "Core") -> None:
+        """Add what a compiled core has done."""
+        udp, tcp, unsent, codes = core.counts()
+        self.udp += udp
+        self.tcp += tcp
+        self.compiled += udp + tcp
+        self.unsent += unsent
+        for code, number in enumerate(codes):
+            self.codes[code] += number
 
 
 class ReadyAnswers:
@@ -185,6 +209,7 @@ class DNSServer:
         here: may be set at any time.
         counts: the running counters, for the sockets.
         plain: the ready answers for clients that no other names are looked up for.
+        core: the compiled core, which answers most queries; None where Python answers alone.
 
     Raises:
         ConfigurationError: the identity is too long.
@@ -213,6 +238,7 @@ class DNSServer:
         self._allowed: dict[str, bool] = {}
         self._in_flight = 0
         self._zones = zones
+        self.core = self._compiled(zones)
         # Replies differ by the RA bit; the second table is for clients that names are looked up for.
         self.plain = ReadyAnswers(ready)
         self._recursive = ReadyAnswers(ready)
@@ -225,6 +251,9 @@ class DNSServer:
     def replace(self, zones: Zones | UnknownZones) -> None:
         """Serve other zones from the next query on; ready answers of the former ones are forgotten."""
         self._zones = zones
+        if self.core is not None:
+            self.counts.add_compiled(self.core)
+        self.core = self._compiled(zones)
         self.plain = ReadyAnswers(self._limit)
         self._recursive = ReadyAnswers(self._limit)
 
@@ -236,7 +265,9 @@ class DNSServer:
 
     def counters(self) -> DNSCounters:
         """Return the counters as they are now."""
-        counts = self.counts
+        counts = self.counts.copy()
+        if self.core is not None:
+            counts.add_compiled(self.core)
         return DNSCounters(
             udp=counts.udp,
             tcp=counts.tcp,
@@ -251,6 +282,7 @@ class DNSServer:
             connections=counts.connections,
             refused_connections=counts.refused_connections,
             table=len(self.plain) + len(self._recursive),
+            compiled=counts.compiled,
         )
 
     def respond(self, packet: bytes, host: str, *, tcp: bool) -> bytes | Deferred[bytes | None] | None:
@@ -266,6 +298,8 @@ class DNSServer:
         """
         counts = self.counts
         if tcp:
+            if self.core is not None and (reply := self.core.answer(packet, True)) is not None:
+                return reply
             counts.tcp += 1
         else:
             counts.udp += 1
@@ -305,6 +339,10 @@ class DNSServer:
         if edns is None or (not edns.options and edns.version == 0):
             (self._recursive if recursion else self.plain).keep(packet[2:], reply[2:])
         return reply
+
+    def _compiled(self, zones: Zones | UnknownZones) -> "Core | None":
+        # Where names are looked up for some clients, replies differ by client in the RA bit, which it does not know.
+        return compiled_core(zones, self._identity) if self.fallback is None else None
 
     def _answer(self, query: Query, asker: Address) -> Answer:
         if query.class_ == RecordClass.CH:

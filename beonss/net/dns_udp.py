@@ -5,9 +5,10 @@ socket is empty or a budget is spent, so that TCP, timers and other sockets have
 are ready go out without a single call into the server.
 """
 
+import os
 import socket
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
@@ -19,10 +20,15 @@ from zope.interface import implementer
 from beonss.net.dns import DNSServer
 from beonss.net.dns_bind import bound_udp_socket
 
+if TYPE_CHECKING:
+    from beonss.net._dns_native import Core
+
 log = Logger()
 
 #: Datagrams taken in one turn of the reactor: about a millisecond of ready answers.
 BUDGET = 128
+#: Likewise where the compiled core answers.
+COMPILED_BUDGET = 512
 #: Longer queries do not exist; what is cut off here is FORMERR for the reader of queries.
 LONGEST_QUERY = 4096
 
@@ -74,6 +80,30 @@ class UDPListener:
 
     def doRead(self) -> None:
         """Answer what is there, within the budget."""
+        try:
+            if self._server.core is not None:
+                self._drain(self._server.core)
+            else:
+                self._read()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if self._server.sparing.admits("receive"):
+                log.error("DNS: cannot receive on {host}: {error}", host=self.getHost(), error=error)
+        except Exception:  # noqa: BLE001 - raising would make the reactor drop this socket for good
+            if self._server.sparing.admits("loop"):
+                log.failure("DNS: a packet on {host} was lost to an error of ours", host=self.getHost())
+
+    def _drain(self, core: "Core") -> None:
+        """Let the compiled core answer, and answer what it left."""
+        asked, error = core.drain(self._socket.fileno(), COMPILED_BUDGET)
+        if error:
+            self._complain(OSError(error, os.strerror(error)))
+        for packet, peer in asked:
+            self._answer(packet, peer)
+
+    def _read(self) -> None:
+        """Answer in Python."""
         server, counts = self._server, self._server.counts
         receive, send = self._socket.recvfrom, self._socket.sendto
         codes = counts.codes
@@ -95,14 +125,6 @@ class UDPListener:
                     send(packet[:2] + ready, peer)
                 except OSError as error:
                     self._unsent(error)
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            if server.sparing.admits("receive"):
-                log.error("DNS: cannot receive on {host}: {error}", host=self.getHost(), error=error)
-        except Exception:  # noqa: BLE001 - raising would make the reactor drop this socket for good
-            if server.sparing.admits("loop"):
-                log.failure("DNS: a packet on {host} was lost to an error of ours", host=self.getHost())
         finally:
             counts.ready += hits
             counts.udp += hits
@@ -127,6 +149,9 @@ class UDPListener:
     def _unsent(self, error: OSError) -> None:
         """Count a reply the system did not take; a full buffer needs no word, and a client asks again."""
         self._server.counts.unsent += 1
+        self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
         if not isinstance(error, BlockingIOError) and self._server.sparing.admits("send"):
             log.warn("DNS: cannot send from {host}: {error}", host=self.getHost(), error=error)
 
