@@ -1,9 +1,10 @@
 """A node finds its masters in what the boot left on the machine."""
 
-from beonss.core.discovery import candidates, masters_of_command_line, masters_of_resolver
-from beonss.core.endpoints import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
+
+from beonss.core.discovery import candidates, masters_of_command_line, masters_of_resolver
+from beonss.core.endpoints import Endpoint
 
 
 def test_kernel_command_line():
@@ -16,7 +17,16 @@ def test_kernel_command_line():
 
 
 def test_name_servers_are_candidates_but_not_loopback():
-    text = "search fellow.aero.org\nnameserver 127.0.0.1\nnameserver 10.5.0.1\n# nameserver 9.9.9.9\nnameserver nonsense\nnameserver fe80::1%eth0\n"
+    text = (
+        "search fellow.aero.org
+nameserver 127.0.0.1
+nameserver 10.5.0.1
+# nameserver 9.9.9.9
+"
+        "nameserver nonsense
+nameserver fe80::1%eth0
+"
+    )
     assert masters_of_resolver(text) == [Endpoint("10.5.0.1", 7653), Endpoint("fe80::1", 7653)]
 
 

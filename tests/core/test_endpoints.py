@@ -1,10 +1,11 @@
 """Addresses as operators write them."""
 
 import pytest
-from beonss.core.endpoints import Endpoint, parse_endpoint
-from beonss.errors import ConfigurationError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from beonss.core.endpoints import Endpoint, parse_endpoint
+from beonss.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
