@@ -63,7 +63,7 @@ _BAD_VERSION: Final = Answer(ReplyCode.BADVERS, authoritative=False)
 
 
 def write_reply(
-    query: Query, answer: Answer, *, tcp: bool = False, recursion: bool = False, identity: bytes = b""
+    query: Query, answer: Answer, *, tcp: bool = False, recursion: bool = False, identity: bytes = b"", reserve: int = 0
 ) -> bytes:
     """Write the reply to ``query``.
 
@@ -77,6 +77,7 @@ def write_reply(
         tcp: the reply travels over TCP.
         recursion: other names are looked up for this client: the RA bit.
         identity: the NSID, given to who asks for one (RFC 5001).
+        reserve: bytes to leave free for a signature.
     """
     edns = query.edns
     if edns is not None and edns.version > 0:
@@ -88,7 +89,7 @@ def write_reply(
         flags |= RECURSION_AVAILABLE
     opt = b"" if edns is None else opt_record(answer.code, _options(edns, answer, identity))
     limit = TCP_LIMIT if tcp else min(query.udp_limit, UDP_LIMIT)
-    room = limit - len(opt)
+    room = limit - len(opt) - reserve
 
     message = _Message(query)
     extra = 0 if edns is None else 1

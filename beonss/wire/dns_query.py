@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from beonss.core.records import DomainName, RecordType, ReplyCode, shown
+from beonss.core.records import DomainName, RecordClass, RecordType, ReplyCode, shown
 from beonss.errors import MalformedError
 from beonss.wire.dns_layout import CLASSIC_LIMIT, FIXED, HEADER, OPCODE, PAIR, RECURSION_DESIRED, RESPONSE, opt_record
+from beonss.wire.tsig import Signature, read_signature
 
 _LONGEST_NAME = 255
 _MOST_POINTERS = 8
@@ -50,6 +51,8 @@ class Query:
         class_: QCLASS.
         question: the bytes of the question section, to be echoed.
         edns: what OPT said; None when there was none.
+        signature: the TSIG record, not yet verified; None when there was none.
+        serial: of an IXFR question: what the client has.
     """
 
     id: int
@@ -59,6 +62,8 @@ class Query:
     class_: int
     question: bytes
     edns: Edns | None
+    signature: Signature | None = None
+    serial: int | None = None
 
     @property
     def recursion_desired(self) -> bool:
@@ -121,13 +126,13 @@ def read_query(packet: bytes) -> Query:
         body.read(questions, answers, authorities, additionals)
     except _Fault as fault:
         raise UnreadableError(fault.text, _refusal(id_, flags, body, fault.code)) from None
-    return Query(id_, flags, body.name, body.type, body.class_, body.question, body.edns)
+    return Query(id_, flags, body.name, body.type, body.class_, body.question, body.edns, body.signature, body.serial)
 
 
 class _Body:
     """What follows the header, as far as it was read."""
 
-    __slots__ = ("class_", "edns", "name", "offset", "packet", "question", "type")
+    __slots__ = ("class_", "edns", "name", "offset", "packet", "question", "serial", "signature", "type")
 
     def __init__(self, packet: bytes) -> None:
         self.packet = packet
@@ -136,6 +141,8 @@ class _Body:
         self.type = self.class_ = 0
         self.question = b""
         self.edns: Edns | None = None
+        self.signature: Signature | None = None
+        self.serial: int | None = None
 
     def try_to_read(self, questions: int, answers: int, authorities: int, additionals: int) -> None:
         with suppress(_Fault):
@@ -168,6 +175,9 @@ class _Body:
         self.question = self.packet[start : self.offset]
 
     def read_record(self, *, additional: bool) -> None:
+        if self.signature is not None:
+            raise _Fault("a record behind the TSIG record")
+        began = self.offset
         name, offset = _read_name(self.packet, self.offset, HEADER.size)
         if offset + FIXED.size > len(self.packet):
             raise _Fault("a record is cut short")
@@ -178,6 +188,23 @@ class _Body:
             self.read_opt(name, class_, ttl, self.packet[start : self.offset], additional=additional)
         if self.offset > len(self.packet):
             raise _Fault("a record's data is cut short")
+        if type_ == RecordType.TSIG:
+            if additional and class_ == RecordClass.ANY and ttl == 0:
+                self.signature = read_signature(self.packet, began, name, self.packet[start : self.offset])
+            if self.signature is None:
+                raise _Fault("a TSIG record that is malformed or in the wrong place (RFC 8945 section 5.1)")
+        elif not additional:
+            self.read_serial(type_, start)
+
+    def read_serial(self, type_: int, start: int) -> None:
+        """Read from the SOA record of an IXFR question the serial that the client has (RFC 1995 section 3)."""
+        if type_ != RecordType.SOA:
+            raise _Fault("an IXFR question without the client's SOA")
+        for _ in range(2):
+            _, start = _read_name(self.packet, start, HEADER.size)
+        if start + 20 != self.offset:
+            raise _Fault("an IXFR question with a malformed SOA")
+        self.serial = int.from_bytes(self.packet[start : start + 4], "big")
 
     def read_opt(self, name: DomainName, payload: int, ttl: int, data: bytes, *, additional: bool) -> None:
         twice = self.edns is not None

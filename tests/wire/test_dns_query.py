@@ -159,10 +159,18 @@ def test_ixfr_may_bring_its_soa():
     assert read_query(packet(question, soa, counts=(1, 0, 1, 0))).type == 251
 
 
-def test_a_signature_is_passed_over():
-    """TSIG and SIG(0) mean nothing to us, and an unsigned reply tells the client so."""
+def test_a_signature_that_is_malformed_or_not_last_is_refused():
+    """RFC 8945 section 5.1: TSIG is the last record, of class ANY; SIG(0) means nothing to us."""
     tsig = b"\3key\xc0\x13\0\xfa\0\xff\0\0\0\0\0\2ab"
-    assert read_query(packet(QUESTION, OPT, tsig, counts=(1, 0, 0, 2))).edns is not None
+    whole = b"\3key\0\0\xfa\0\xff\0\0\0\0\0\x1d\x0bhmac-sha256\0" + bytes(16)
+    assert read_query(packet(QUESTION, whole, counts=(1, 0, 0, 1))).signature is not None
+    for wrong in (tsig, whole.replace(b"\0\xff", b"\0\1"), whole[:-1] + b"\1"):
+        with pytest.raises(UnreadableError):
+            read_query(packet(QUESTION, wrong, counts=(1, 0, 0, 1)))
+    with pytest.raises(UnreadableError):
+        read_query(packet(QUESTION, whole, OPT, counts=(1, 0, 0, 2)))
+    sig = b"\0\0\x18\0\xff\0\0\0\0\0\2ab"
+    assert read_query(packet(QUESTION, OPT, sig, counts=(1, 0, 0, 2))).edns is not None
 
 
 def chained(hops):
