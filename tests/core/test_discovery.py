@@ -17,16 +17,8 @@ def test_kernel_command_line():
 
 
 def test_name_servers_are_candidates_but_not_loopback():
-    text = (
-        "search fellow.aero.org
-nameserver 127.0.0.1
-nameserver 10.5.0.1
-# nameserver 9.9.9.9
-"
-        "nameserver nonsense
-nameserver fe80::1%eth0
-"
-    )
+    lines = ["search fellow.aero.org", "nameserver 127.0.0.1", "nameserver 10.5.0.1", "# nameserver 9.9.9.9"]
+    text = "\n".join([*lines, "nameserver nonsense", "nameserver fe80::1%eth0", ""])
     assert masters_of_resolver(text) == [Endpoint("10.5.0.1", 7653), Endpoint("fe80::1", 7653)]
 
 
