@@ -89,9 +89,10 @@ def create_user(
     """
     _check_entry(entry)
     _check_password(password)
-    other = view.user(entry.name) or view.user_by_uid(entry.uid)
-    if other is not None:
-        raise Refused("exists", f"user {other.entry.name!r} with uid {other.entry.uid} exists already")
+    if (other := view.user(entry.name)) is not None:
+        raise Refused("exists", f"user {entry.name} exists (uid {other.entry.uid})")
+    if (other := view.user_by_uid(entry.uid)) is not None:
+        raise Refused("exists", f"uid {entry.uid} belongs to user {other.entry.name}")
     presence = creation(view, "user", entry.name, entry.uid, wall)
     # The lock comes first and the presence last: a peer that got half of them serves nothing too early.
     changes = [_new(presence.object, LOCK, Lock(locked=True))] if locked else []
@@ -161,9 +162,10 @@ def create_group(view: AccountView, entry: GroupEntry, wall: int) -> list[Change
         Refused: ``exists`` (the name or gid has an owner) or ``bad-entry``.
     """
     _check_entry(entry)
-    other = view.group(entry.name) or view.group_by_gid(entry.gid)
-    if other is not None:
-        raise Refused("exists", f"group {other.entry.name!r} with gid {other.entry.gid} exists already")
+    if (other := view.group(entry.name)) is not None:
+        raise Refused("exists", f"group {entry.name} exists (gid {other.entry.gid})")
+    if (other := view.group_by_gid(entry.gid)) is not None:
+        raise Refused("exists", f"gid {entry.gid} belongs to group {other.entry.name}")
     presence = creation(view, "group", entry.name, entry.gid, wall)
     return [_new(presence.object, ENTRY, entry), _new(presence.object, PRESENT, presence)]
 

@@ -205,6 +205,10 @@ class AccountView:
         namesakes = [self._objects[object_id] for object_id in self._namesakes.get((kind, name), ())]
         return max((n.presence.generation + 1 for n in namesakes if n.presence and not n.live), default=0)
 
+    def claimants(self, kind: Kind, what: Literal["name", "number"], value: str | int) -> tuple[str, ...]:
+        """Return the ids of the live objects that claim a name or number: its owner first, then those in conflict."""
+        return self._claims.get((kind, what, value), ())
+
     def was_used(self, kind: Kind, number: int) -> bool:
         """Say whether a uid or gid belongs, or ever belonged, to an account that is known here, served or not."""
         return number in self._used[kind]
