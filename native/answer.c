@@ -115,6 +115,7 @@ struct message {
     uint8_t *bytes;
     size_t at;
     int full; /* it would be longer than there is room */
+    uint32_t serial; /* of the zone that answers */
     unsigned answers, authorities;
     /* Where each end of the zone's name stands in the very case of the zone; 0 where it does not. */
     unsigned zone_at[MOST_LABELS];
@@ -251,7 +252,7 @@ static void write_soa(struct message *message, unsigned owner, uint32_t ttl)
     write_name(message, (const uint8_t *)"hostmaster", 10);
     uint8_t *target = taken(message, 20);
     if (target != NULL) {
-        write32(target, zone->serial);
+        write32(target, message->serial);
         write32(target + 4, zone->refresh);
         write32(target + 8, zone->retry);
         write32(target + 12, zone->expire);
@@ -438,16 +439,31 @@ static int reverse(struct message *message, const struct query *query, const str
     return CODE_NOERROR;
 }
 
+/* Say whether static records have a part in the answer of the zone at an apex with so many labels. */
+static int is_asked(const struct names_image *image, const struct query *query, size_t labels, uint32_t flags)
+{
+    if (query->labels == labels)
+        return (flags & NAMES_ASK_APEX) != 0;
+    if ((flags & NAMES_ASK_BELOW) != 0)
+        return 1;
+    size_t start = query->at[query->labels - labels - 1] - HEADER;
+    return names_is_asked(image, &query->name[start], query->length - start);
+}
+
 /* Answer from the closest zone of ours; return the code, CODE_REFUSED where the name is in none of them. */
 static int answer(struct message *message, const struct query *query)
 {
     const struct names_image *image = message->image;
     const struct names_zone *zone = image->zone;
     if (query->labels >= zone->labels) {
-        size_t start = zone->labels > 0 ? query->at[query->labels - zone->labels] - HEADER : 0;
+        size_t start = query->at[query->labels - zone->labels] - HEADER;
         if (query->length - start == zone->length &&
-            memcmp(&query->name[start], &image->text[zone->at], zone->length) == 0)
+            memcmp(&query->name[start], &image->text[zone->at], zone->length) == 0) {
+            message->serial = zone->serial;
+            if (is_asked(image, query, zone->labels, zone->flags))
+                return ASK_PYTHON;
             return query->labels == zone->labels ? at_apex(message, query) : forward(message, query);
+        }
     }
     for (uint32_t i = 0; i < image->counts[NAMES_DEPTHS]; i++) {
         uint32_t depth = image->depths[i];
@@ -455,8 +471,12 @@ static int answer(struct message *message, const struct query *query)
             continue;
         size_t start = query->at[query->labels - depth] - HEADER;
         const struct names_apex *apex = names_find_apex(image, &query->name[start], query->length - start);
-        if (apex != NULL)
-            return query->labels == apex->labels ? at_apex(message, query) : reverse(message, query, apex);
+        if (apex == NULL)
+            continue;
+        if (apex->family == 0 || apex->labels != depth || is_asked(image, query, apex->labels, apex->flags))
+            return ASK_PYTHON;
+        message->serial = apex->serial;
+        return query->labels == apex->labels ? at_apex(message, query) : reverse(message, query, apex);
     }
     return CODE_REFUSED;
 }

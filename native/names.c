@@ -47,6 +47,8 @@ static const uint32_t RECORD_SIZES[NAMES_SECTIONS] = {
     [NAMES_APEX_BUCKETS] = sizeof(uint32_t),
     [NAMES_APEXES] = sizeof(struct names_apex),
     [NAMES_DEPTHS] = sizeof(uint32_t),
+    [NAMES_ASKED_BUCKETS] = sizeof(uint32_t),
+    [NAMES_ASKED] = sizeof(struct names_asked),
     [NAMES_ZONE] = sizeof(struct names_zone),
 };
 
@@ -312,12 +314,15 @@ static int zone_is_sound(const struct names_image *image)
         const struct names_apex *apex = &image->apexes[i];
         if (!fits(apex->at, apex->length, text) || apex->labels == 0 ||
             !is_wire_name(&image->text[apex->at], apex->length, apex->labels) ||
-            (apex->family != 4 && apex->family != 6))
+            (apex->family != 0 && apex->family != 4 && apex->family != 6))
             return 0;
-        /* What names a reverse zone stands before in-addr.arpa or ip6.arpa. */
-        if (apex->labels < 2)
+        /* The octets or nibbles of a reverse zone stand before in-addr.arpa or ip6.arpa. */
+        if (apex->family != 0 && apex->labels < 2)
             return 0;
     }
+    for (uint32_t i = 0; i < image->counts[NAMES_ASKED]; i++)
+        if (!fits(image->asked[i].at, image->asked[i].length, text))
+            return 0;
     if (image->counts[NAMES_DEPTHS] > 2 * NAMES_LABEL)
         return 0;
     for (uint32_t i = 1; i < image->counts[NAMES_DEPTHS]; i++)
@@ -396,6 +401,8 @@ enum names_status names_open(struct names_image *image, const void *bytes, size_
     image->apex_buckets = starts[NAMES_APEX_BUCKETS];
     image->apexes = starts[NAMES_APEXES];
     image->depths = starts[NAMES_DEPTHS];
+    image->asked_buckets = starts[NAMES_ASKED_BUCKETS];
+    image->asked = starts[NAMES_ASKED];
     image->zone = starts[NAMES_ZONE];
 
     const uint32_t *counts = image->counts;
@@ -405,7 +412,8 @@ enum names_status names_open(struct names_image *image, const void *bytes, size_
         !buckets_are_sound(image->shape_buckets, counts[NAMES_SHAPE_BUCKETS], counts[NAMES_SHAPES]) ||
         !buckets_are_sound(image->group_buckets, counts[NAMES_GROUP_BUCKETS], counts[NAMES_GROUPS]) ||
         !buckets_are_sound(image->host_buckets, counts[NAMES_HOST_BUCKETS], counts[NAMES_HOST_NAMES]) ||
-        !buckets_are_sound(image->apex_buckets, counts[NAMES_APEX_BUCKETS], counts[NAMES_APEXES]))
+        !buckets_are_sound(image->apex_buckets, counts[NAMES_APEX_BUCKETS], counts[NAMES_APEXES]) ||
+        !buckets_are_sound(image->asked_buckets, counts[NAMES_ASKED_BUCKETS], counts[NAMES_ASKED]))
         return NAMES_BROKEN;
     return NAMES_OPEN;
 }
@@ -896,4 +904,17 @@ const struct names_apex *names_find_apex(const struct names_image *image, const 
             return apex;
     }
     return NULL;
+}
+
+int names_is_asked(const struct names_image *image, const uint8_t *name, size_t length)
+{
+    uint32_t mask = image->counts[NAMES_ASKED_BUCKETS] - 1;
+    if (image->counts[NAMES_ASKED] == 0)
+        return 0;
+    for (uint32_t at = hashed(HASH_START, name, length) & mask; image->asked_buckets[at] != 0; at = (at + 1) & mask) {
+        const struct names_asked *asked = &image->asked[image->asked_buckets[at] - 1];
+        if (asked->length == length && memcmp(&image->text[asked->at], name, length) == 0)
+            return 1;
+    }
+    return 0;
 }

@@ -75,6 +75,8 @@ enum names_section {
     NAMES_APEX_BUCKETS,
     NAMES_APEXES,
     NAMES_DEPTHS,
+    NAMES_ASKED_BUCKETS,
+    NAMES_ASKED,
     NAMES_ZONE,
     NAMES_SECTIONS
 };
@@ -168,14 +170,24 @@ struct names_host_span { /* ascending */
     struct names_wide address;
     uint32_t host, unused;
 };
-struct names_apex { /* a wire name in lower case; family: 0 forward, 4 or 6 reverse */
+struct names_apex { /* a wire name in lower case; family: 4 or 6, or 0 where nothing is computed */
     uint32_t at, length, labels, family;
+    uint32_t serial, flags;
+};
+/* What of a zone cannot be computed, because static records stand beside its computed names. */
+enum {
+    NAMES_ASK_APEX = 1,  /* its own name */
+    NAMES_ASK_BELOW = 2, /* all names below it: a wildcard stands there */
+};
+struct names_asked { /* a wire name in lower case: it and whatever lies below it cannot be computed */
+    uint32_t at, length;
 };
 struct names_zone {
     uint32_t at, length, labels;         /* the wire name of the forward zone in lower case */
+    uint32_t serial, flags;              /* of the forward zone */
     uint32_t primary, primary_length;    /* first label of the primary server, none: the zone itself */
     uint32_t ttl, denial;                /* seconds */
-    uint32_t serial, refresh, retry, expire, minimum;
+    uint32_t refresh, retry, expire, minimum, unused;
 };
 
 /* An opened image. */
@@ -208,7 +220,9 @@ struct names_image {
     const struct names_host_span *host_spans[2]; /* IPv4, IPv6 */
     const uint32_t *apex_buckets;
     const struct names_apex *apexes;
-    const uint32_t *depths; /* of the reverse zones in labels, descending */
+    const uint32_t *depths; /* of the apexes in labels, descending */
+    const uint32_t *asked_buckets;
+    const struct names_asked *asked;
     const struct names_zone *zone;
     uint32_t counts[NAMES_SECTIONS];
 };
@@ -251,7 +265,10 @@ size_t names_label(const struct names_image *image, const struct names_found *fo
 size_t names_addresses(const struct names_image *image, const struct names_found *found,
                        struct names_address addresses[NAMES_ADDRESSES]);
 
-/* Find the zone with a lower-case wire name. */
+/* Find the zone, other than the forward one, with a lower-case wire name. */
 const struct names_apex *names_find_apex(const struct names_image *image, const uint8_t *name, size_t length);
+
+/* Say whether a lower-case wire name right below an apex, and what lies below it, cannot be computed. */
+int names_is_asked(const struct names_image *image, const uint8_t *name, size_t length);
 
 #endif

@@ -15,10 +15,12 @@ from typing import Final
 from beonss.core.nameindex import NamePiece
 from beonss.core.naming import AddressSpan, Naming
 from beonss.core.numbering import Block, Rule
+from beonss.core.overlay import WILDCARD
+from beonss.core.overlay_zone import OverlaidZones
 from beonss.core.patterns import NODE, Address, AddressPattern, Field, NamePattern
 from beonss.core.radix import MixedRadix
 from beonss.core.ranges import RangeSet, SpanIndex
-from beonss.core.records import DomainName, Record, RecordClass, RecordType, SOAData
+from beonss.core.records import DomainName, RecordClass, RecordType, SOAData
 from beonss.core.zone import Zones
 
 VERSION = 1
@@ -32,6 +34,8 @@ _SLOTS = 16
 _ADDRESSES = 64
 _LARGEST = 10**18
 _HASH_START: Final = 2166136261
+# Flags of a zone.
+_ASK_APEX, _ASK_BELOW = 1, 2
 _WORD = 2**64
 _WIDE = 2**128
 # Whoever asks for a SOA gets the same.
@@ -68,9 +72,11 @@ _SECTIONS = {
     "host_spans4": Struct("=QQII"),
     "host_spans6": Struct("=QQII"),
     "apex_buckets": Struct("=I"),
-    "apexes": Struct("=IIII"),
+    "apexes": Struct("=IIIIII"),
     "depths": Struct("=I"),
-    "zone": Struct("=IIIIIIIIIIII"),
+    "asked_buckets": Struct("=I"),
+    "asked": Struct("=II"),
+    "zone": Struct("=IIIIIIIIIIIIII"),
 }
 
 
@@ -84,7 +90,7 @@ def name_image(zones: Zones) -> bytes | None:
     None when they are not those of a compiled description, or when something in it lies beyond the bounds of an image
     (a name with more than 64 addresses, say); Python then answers alone.
     """
-    if type(zones) is not Zones or not isinstance(zones.names, Naming):
+    if type(zones) not in {Zones, OverlaidZones} or not isinstance(zones.names, Naming):
         return None
     try:
         return _Image(zones.names, zones).finished()
@@ -293,27 +299,39 @@ class _Image:
             self.add(f"host_spans{address.version}", *_wide(int(address)), owners[address], 0)
 
     def zones(self, zones: Zones) -> None:
-        """Add the apexes and what their SOA says."""
-        apex = zones.apexes[0]
-        if apex[-1] == b"arpa":
+        """Add the apexes, what their SOA says, and which names static records have a part in."""
+        top = zones.apexes[0]
+        if top[-1] == b"arpa":
             raise _UnfitError
-        soa = _record(zones, apex, RecordType.SOA)
-        denial = _record(zones, apex, RecordType.TXT)
-        data = soa.data
-        assert isinstance(data, SOAData)
-        label = data.primary[0] if len(data.primary) > len(apex) else b""
-        wire = _wire(apex)
-        times = (data.serial, data.refresh, data.retry, data.expire, data.minimum)
+        nodes = zones.overlay.nodes if isinstance(zones, OverlaidZones) else {}
+        computed = zones.computed if isinstance(zones, OverlaidZones) else frozenset(zones.apexes)
+
+        def flags(apex: DomainName) -> int:
+            own = _ASK_APEX if apex in nodes and nodes[apex].sets else 0
+            return own | (_ASK_BELOW if (WILDCARD, *apex) in nodes else 0)
+
+        ttl, data = _soa(zones, top)
+        label = data.primary[0] if len(data.primary) > len(top) else b""
+        wire = _wire(top)
         primary = (self.at(label), len(label))
-        self.add("zone", self.at(wire), len(wire), len(apex), *primary, soa.ttl, denial.ttl, *times)
+        times = (ttl, min(ttl, data.minimum), data.refresh, data.retry, data.expire, data.minimum)
+        self.add("zone", self.at(wire), len(wire), len(top), data.serial, flags(top), *primary, *times, 0)
         keys = []
         for name in zones.apexes[1:]:
             keys.append(_wire(name))
-            family = 4 if name[-2:] == (b"in-addr", b"arpa") else 6
-            self.add("apexes", self.at(keys[-1]), len(keys[-1]), len(name), family)
+            family = 0
+            if name in computed:
+                family = 4 if name[-2:] == (b"in-addr", b"arpa") else 6
+            serial = _soa(zones, name)[1].serial
+            self.add("apexes", self.at(keys[-1]), len(keys[-1]), len(name), family, serial, flags(name))
         self.buckets("apex_buckets", [fnv(key) for key in keys])
         for depth in sorted({len(name) for name in zones.apexes[1:]}, reverse=True):
             self.add("depths", depth)
+        # Whatever lies below one of these has it as its ancestor, for empty non-terminals are nodes too.
+        asked = [_wire(name) for name in nodes if name[1:] in computed]
+        for key in asked:
+            self.add("asked", self.at(key), len(key))
+        self.buckets("asked_buckets", [fnv(key) for key in asked])
 
     def buckets(self, section: str, hashes: Sequence[int]) -> None:
         """Add a table of hashes, at most half full: each bucket holds 0 or 1 and the index of a record."""
@@ -343,10 +361,12 @@ class _Image:
         return _HEADER.pack(_MAGIC, _ORDER, VERSION, size) + tables + body
 
 
-def _record(zones: Zones, name: DomainName, type_: RecordType) -> Record:
-    """Return the one record that says this of an apex, in the answer or as its denial."""
-    answer = zones.answer(name, type_, RecordClass.IN, _NOBODY)
-    return (answer.answer or answer.authority)[0]
+def _soa(zones: Zones, name: DomainName) -> tuple[int, SOAData]:
+    """Return the TTL and the data of the SOA record at an apex."""
+    for record in zones.answer(name, RecordType.SOA, RecordClass.IN, _NOBODY).answer:
+        if isinstance(record.data, SOAData):
+            return record.ttl, record.data
+    raise _UnfitError
 
 
 def _wire(name: DomainName) -> bytes:

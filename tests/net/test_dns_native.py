@@ -16,6 +16,9 @@ from support.dns_packets import descriptions, known_names, packets, wire
 from support.requires import missing
 
 from beonss.core.naming import Naming
+from beonss.core.overlay import Overlay, StaticRecord
+from beonss.core.overlay_zone import OverlaidZones
+from beonss.core.records import AddressData, NameData, Record, SOAData, TextData, domain
 from beonss.core.zone import UnknownZones, Zones
 from beonss.net import dns_native
 from beonss.net.dns import DNSServer
@@ -40,9 +43,9 @@ def _there() -> None:
         pytest.skip(why)
 
 
-def both(naming: Naming, identity: bytes = NSID):
+def both(naming: Naming, identity: bytes = NSID, zones: Zones | None = None):
     """Return the compiled core, and a function that answers as Python does alone."""
-    zones = Zones(naming)
+    zones = zones or Zones(naming)
     core = compiled_core(zones, identity)
     assert core is not None
     server = DNSServer(zones, identity=identity, ready=1)
@@ -99,6 +102,50 @@ def test_any_description_answers_the_same(text, chance, data):
     for name in chance.sample(names, min(len(names), 150)):
         for kind in (1, 28, 12, 255):
             assert agree(core, python, b"ab\1\0\0\1\0\0\0\0\0\0" + name + b"\0" + bytes([0, kind, 0, 1])) or True
+    for _ in range(10):
+        agree(core, python, data.draw(packets(names)))
+
+
+def static(owner: str, kind: int, data) -> StaticRecord:
+    return StaticRecord(Record(domain(owner), kind, 600, data))
+
+
+# Beside, below and in place of computed names; a delegation, wildcards, zones around, inside and elsewhere.
+STATIC = [
+    static("fellow.aero.org", 16, TextData((b"hello",))),
+    static("r01n01.fellow.aero.org", 16, TextData((b"a node",))),
+    static("srv.fellow.aero.org", 1, AddressData(ip_address("192.0.2.9"))),
+    static("x.y.z.fellow.aero.org", 16, TextData((b"deep",))),
+    static("R01n02.fellow.aero.org", 16, TextData((b"case",))),
+    static("*.fellow.aero.org", 16, TextData((b"star",))),
+    static("*.w.fellow.aero.org", 1, AddressData(ip_address("192.0.2.8"))),
+    static("sub.fellow.aero.org", 2, NameData(domain("ns.example.com"))),
+    static("other.fellow.aero.org", 5, NameData(domain("r01n01.fellow.aero.org"))),
+    static("200.9.5.10.in-addr.arpa", 12, NameData(domain("srv.fellow.aero.org"))),
+    static("1.5.10.in-addr.arpa", 16, TextData((b"rack",))),
+    *(
+        static(apex, 6, SOAData(domain("a.example"), domain("b.example"), 3, 4, 5, 6, 7))
+        for apex in ("example.com", "aero.org", "own.fellow.aero.org", "3.5.10.in-addr.arpa", "arpa")
+    ),
+    static("www.example.com", 1, AddressData(ip_address("192.0.2.7"))),
+]
+
+
+@settings(max_examples=60)
+@given(st.sets(st.sampled_from(STATIC), min_size=1), st.randoms(use_true_random=False), st.data())
+def test_static_records_are_left_to_python_and_the_rest_is_the_same(records, chance, data):
+    serials = {domain("fellow.aero.org"): 77, domain("5.10.in-addr.arpa"): 78}
+    zones = OverlaidZones(FELLOWSHIP, Overlay(records), serials)
+    core, python = both(FELLOWSHIP, b"", zones)
+    names = known_names(FELLOWSHIP)
+    for each in STATIC:
+        owner = each.record.name
+        names += [wire(list(owner)), wire([b"r01n01", *owner]), wire(list(owner[1:])), wire([b"a", b"b", *owner])]
+    answered = 0
+    for name in [*chance.sample(names, 100), *names[-4 * len(STATIC) :]]:
+        for kind in (1, 12, 16, 6):
+            answered += agree(core, python, b"ab\1\0\0\1\0\0\0\0\0\0" + name + b"\0" + bytes([0, kind, 0, 1]))
+    assert answered
     for _ in range(10):
         agree(core, python, data.draw(packets(names)))
 
