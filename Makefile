@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types man format coverage venv servers clean
+.PHONY: help demo test lint types man format coverage venv servers native bench-dns clean
 
 BIN := .venv/bin
 # make demo KEEP=1 leaves the demonstration cluster running; make test ARGS='-k dns' narrows a test run.
@@ -13,7 +13,7 @@ ARGS ?=
 help: ## what can be made
 	@echo 'beonss + cpasswd: the name service and account sync daemon of a cluster'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo
 	@echo 'Nothing has to be installed first but make and, on Debian or Ubuntu, nothing else.'
 
@@ -47,6 +47,13 @@ format: venv ## rewrite the sources in the house style
 coverage: venv servers ## all tests with branch coverage; fails below the floor in pyproject.toml
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
+native: ## the compiled core of the DNS server, with every warning an error (needs gcc and python3-dev)
+	@tools/prepare venv
+	@$(BIN)/python hatch_build.py --strict
+
+bench-dns: venv ## DNS compared with NSD, Knot, BIND and dnsmasq where they are installed (ARGS='--help')
+	@$(BIN)/python bench/dns.py $(ARGS)
+
 venv: ## the Python environment in .venv
 	@tools/prepare venv
 
@@ -56,4 +63,4 @@ servers: ## dig, slapd, pamtester ... for the tests (needs root; without, says w
 clean: ## remove everything made here, the environment included
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find beonss cpasswd twisted tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f twisted/plugins/dropin.cache
+	rm -f twisted/plugins/dropin.cache beonss/net/_dns_native.abi3.so
