@@ -1,0 +1,272 @@
+"""Compare this DNS server with others on one machine: ``make bench-dns``, or this file with ``--help``.
+
+Each server gets one core and dnsperf another; all serve the same cluster. What counts is the CPU time of the server
+per query, which a noisy machine disturbs least; the servers run in turn, several times, and medians and ratios are
+shown. Nothing is installed; servers that are not here are left out. See bench/README.md.
+"""
+
+import argparse
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from statistics import median
+
+from servers import ALL, FIRST, ZONE, Beonss, Dnsmasq, Server, Synthrecord
+
+HOT_NODES = 10_000
+#: Queries per second at which latencies are taken.
+CALM_RATE = 10_000
+MANY = 1_000_000
+MOST = 16_000_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of dnsperf showed.
+
+    Attributes:
+        cost: microseconds of the server's CPU per query.
+        rate: queries per second.
+        lost: queries without an answer.
+    """
+
+    cost: float
+    rate: float
+    lost: int
+
+
+def dnsperf(server: Server, queries: Path, core: int, *options: str) -> Run:
+    before = server.cpu()
+    done = subprocess.run(
+        ["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-T", "1",
+         *options],
+        capture_output=True, text=True, timeout=600, check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )  # fmt: skip
+    used = server.cpu() - before
+    text = done.stdout
+
+    def number(pattern: str) -> float:
+        match = re.search(pattern, text)
+        if match is None:
+            raise RuntimeError(f"dnsperf says something unexpected:\n{text}\n{done.stderr}")
+        return float(match[1])
+
+    completed = number(r"Queries completed:\s+(\d+)")
+    lost = int(number(r"Queries lost:\s+(\d+)"))
+    return Run(used / completed * 1e6, number(r"Queries per second:\s+([\d.]+)"), lost)
+
+
+def latencies(server: Server, queries: Path, core: int, *options: str) -> tuple[float, float]:
+    """Return the milliseconds within which 50 % and 99 % of the replies come, at a rate that every server can stand.
+
+    dnsperf tells each one then, which costs it so much that nothing else is measured in this run.
+    """
+    done = subprocess.run(
+        ["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-T", "1", "-v", "-l", "2",
+         "-Q", str(CALM_RATE), *options],
+        capture_output=True, text=True, timeout=60, check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )  # fmt: skip
+    found = sorted(float(line.split()[-1]) * 1000 for line in done.stdout.splitlines() if line.startswith("> "))
+    return found[len(found) // 2], found[len(found) * 99 // 100]
+
+
+def hot_queries(server: Server, path: Path) -> Path:
+    """Write a mix of 60 % A, 25 % PTR, 10 % AAAA (no data) and 5 % names that do not exist."""
+    chance = random.Random(4711)
+    lines = []
+    for _ in range(HOT_NODES):
+        number = chance.randrange(server.nodes)
+        match chance.random():
+            case x if x < 0.60:
+                lines.append(f"{server.node(number)} A")
+            case x if x < 0.85:
+                lines.append(f"{IPv4Address(FIRST + number).reverse_pointer} PTR")
+            case x if x < 0.95:
+                lines.append(f"{server.node(number)} AAAA")
+            case _:
+                lines.append(f"x{number}.{ZONE} A")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def cold_queries(server: Server, path: Path) -> Path:
+    """Write every name once, in random order."""
+    numbers = list(range(server.nodes))
+    random.Random(4711).shuffle(numbers)
+    with path.open("w") as file:
+        file.writelines(f"{server.node(number)} A\n" for number in numbers)
+    return path
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    print(f"\n{title}\n")
+    print("| " + " | ".join(["server", *columns]) + " |")
+    print("|---|" + "---:|" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+class Bench:
+    """All measurements, in one directory of their own."""
+
+    def __init__(self, directory: Path, rounds: int, seconds: int, only: Sequence[str]) -> None:
+        self.directory = directory
+        self.rounds = rounds
+        self.seconds = seconds
+        cores = sorted(os.sched_getaffinity(0))
+        self.server_core, self.client_core = cores[0], cores[-1]
+        self.kinds = [
+            kind for kind in ALL if kind.installed() and (not only or any(word in kind.name.lower() for word in only))
+        ]
+        missing = [kind.name for kind in ALL if not kind.installed()]
+        print(f"compared: {', '.join(kind.name for kind in self.kinds)}; not here: {', '.join(missing) or 'none'}")
+        print(f"server on core {self.server_core}, dnsperf on core {self.client_core}, {rounds} alternating rounds")
+
+    def place(self, kind: type[Server], what: str) -> Path:
+        return self.directory / what / re.sub(r"\W+", "-", kind.name)
+
+    def compare(
+        self, title: str, what: str, servers: Sequence[Server], queries: dict[str, Path], *options: str
+    ) -> None:
+        """Run dnsperf against servers in turn, each of which runs all the time but works only when asked."""
+        runs: dict[str, list[Run]] = {server.name: [] for server in servers}
+        for server in servers:
+            dnsperf(server, queries[server.name], self.client_core, "-l", "1", *options)
+        for _ in range(self.rounds):
+            for server in servers:
+                runs[server.name].append(
+                    dnsperf(server, queries[server.name], self.client_core, *self.limit(what), *options)
+                )
+        waits = {server.name: latencies(server, queries[server.name], self.client_core, *options) for server in servers}
+        reference = runs.get("NSD") or next(iter(runs.values()))
+        rows = []
+        for name, each in runs.items():
+            ratio = median(run.cost / other.cost for run, other in zip(each, reference, strict=True))
+            rows.append(
+                [
+                    name,
+                    f"{median(run.cost for run in each):.2f}",
+                    f"{ratio:.2f}",
+                    f"{median(run.rate for run in each):,.0f}",
+                    f"{waits[name][0]:.2f}",
+                    f"{waits[name][1]:.2f}",
+                    str(sum(run.lost for run in each)),
+                ]
+            )
+        columns = ["CPU µs/query", "to NSD" if "NSD" in runs else "to first", "queries/s", "p50 ms", "p99 ms", "lost"]
+        table(title, columns, rows)
+
+    def limit(self, what: str) -> tuple[str, ...]:
+        return ("-n", "1") if what == "cold" else ("-l", str(self.seconds))
+
+    def hot(self) -> None:
+        self.all_at_once("hot", HOT_NODES, f"Hot names, UDP: {HOT_NODES:,} nodes", self.kinds, "-c", "10", "-q", "100")
+
+    def tcp(self) -> None:
+        title = f"TCP: 100 connections that pipeline, {HOT_NODES:,} nodes"
+        kinds = [kind for kind in self.kinds if kind is not Dnsmasq]
+        self.all_at_once("tcp", HOT_NODES, title, kinds, "-m", "tcp", "-c", "100", "-q", "1000")
+
+    def all_at_once(self, what: str, nodes: int, title: str, kinds: Sequence[type[Server]], *options: str) -> None:
+        servers = [kind(self.place(kind, what), nodes) for kind in kinds]
+        try:
+            queries = {}
+            for server in servers:
+                server.start(self.server_core)
+                queries[server.name] = hot_queries(server, server.directory / "queries")
+            self.compare(title, what, servers, queries, *options)
+        finally:
+            for server in servers:
+                server.stop()
+
+    def cold(self) -> None:
+        """Names asked once: each round begins with a fresh process."""
+        kinds = [kind for kind in self.kinds if kind is Synthrecord or issubclass(kind, Beonss)]
+        runs: dict[str, list[Run]] = {kind.name: [] for kind in kinds}
+        for _ in range(self.rounds):
+            for kind in kinds:
+                server = kind(self.place(kind, "cold"), MANY)
+                try:
+                    server.start(self.server_core)
+                    queries = cold_queries(server, server.directory / "queries")
+                    runs[kind.name].append(
+                        dnsperf(server, queries, self.client_core, "-n", "1", "-c", "10", "-q", "100")
+                    )
+                finally:
+                    server.stop()
+        reference = runs.get(Synthrecord.name) or next(iter(runs.values()))
+        rows = [
+            [
+                name,
+                f"{median(run.cost for run in each):.2f}",
+                f"{median(run.cost / other.cost for run, other in zip(each, reference, strict=True)):.2f}",
+                f"{median(run.rate for run in each):,.0f}",
+                str(sum(run.lost for run in each)),
+            ]
+            for name, each in runs.items()
+        ]
+        columns = ["CPU µs/query", "to synthrecord", "queries/s", "lost"]
+        table(f"Each of {MANY:,} names once, in random order, nothing warmed, UDP", columns, rows)
+
+    def size(self, counts: Sequence[int]) -> None:
+        """Time to the first answer and memory, by the number of nodes."""
+        rows = []
+        for kind in self.kinds:
+            cells = []
+            for count in counts:
+                # Reading so many lines takes others minutes and gigabytes.
+                too_many = not issubclass(kind, (Beonss, Synthrecord)) and count > MANY
+                if too_many or (kind is Dnsmasq and count > 100_000):
+                    cells += ["-", "-"]
+                    continue
+                server = kind(self.place(kind, f"size-{count}"), count)
+                try:
+                    times = []
+                    for _ in range(3 if issubclass(kind, (Beonss, Synthrecord)) else 1):
+                        server.stop()
+                        times.append(server.start(self.server_core))
+                    cells += [f"{median(times):.2f}", f"{server.memory():.1f}"]
+                finally:
+                    server.stop()
+                    shutil.rmtree(server.directory, ignore_errors=True)
+            rows.append([kind.name, *cells])
+        columns = [text for count in counts for text in (f"{count:,}: s to the first answer", "MiB")]
+        table("Start and memory by number of nodes", columns, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=["hot", "cold", "tcp", "size", []], help="all without any")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4, help="of each run (default 4)")
+    parser.add_argument("--only", action="append", default=[], help="servers whose name holds this word; repeatable")
+    parser.add_argument("--keep", type=Path, help="a directory for all files, which stays")
+    options = parser.parse_args()
+    if shutil.which("dnsperf") is None:
+        sys.exit("dnsperf is not installed (apt install dnsperf)")
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("one core is too few: the server and dnsperf would take it from each other")
+    # Short, because the paths of Unix sockets are.
+    with tempfile.TemporaryDirectory(prefix="bd") as temporary:
+        directory = options.keep or Path(temporary)
+        directory.chmod(0o755)
+        bench = Bench(directory, options.rounds, options.seconds, [word.lower() for word in options.only])
+        for what in options.what or ["hot", "cold", "tcp", "size"]:
+            if what == "size":
+                bench.size((10, MANY, MOST))
+            else:
+                getattr(bench, what)()
+
+
+if __name__ == "__main__":
+    main()
