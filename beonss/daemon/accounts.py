@@ -159,8 +159,13 @@ class Accounts:
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
-    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
+    async def write(self, changes: Sequence[Change], author: str, wall: int | None = None) -> list[Register]:
         """Make changes durable on this machine, all or none; return the registers as written.
+
+        Args:
+            changes: in the order of their sequence numbers.
+            author: for people.
+            wall: ms since the epoch to stamp them with instead of the clock's: for a value that any other shall beat.
 
         Raises:
             Refused: see :meth:`beonss.store.database.Database.write`.
@@ -171,10 +176,11 @@ class Accounts:
             raise Unavailable(f"this master takes no changes: {self._halted}")
         if not self.settled:
             self._renew("a change was made before all other masters had answered")
-        incarnation, wall = self.incarnation, self._clock()
+        incarnation = self.incarnation
+        stamped = self._clock() if wall is None else wall
 
         def work(database: Database) -> tuple[list[Register], dict[str, int]]:
-            return database.write(changes, wall, author, incarnation), database.vector()
+            return database.write(changes, stamped, author, incarnation), database.vector()
 
         return (await self._run(work, self._committed))[0]
 
@@ -294,7 +300,7 @@ class Accounts:
         return await self._run(work)
 
     async def overruled(self) -> list[Register]:
-        """Return, per public register, the last concurrent write that lost, until somebody who saw both writes."""
+        """Return the concurrent writes that lost; see :meth:`beonss.store.database.Database.overruled`."""
         return await self._run(Database.overruled)
 
     async def recount(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beonss.core.accounts import is_public
+from beonss.core.publication import DESCRIPTION
 from beonss.core.registers import (
     ABSENT,
     MAX_TIME,
@@ -370,7 +371,10 @@ class Database(LocalDatabase):
     # --- concurrent writes that lost ---------------------------------------------------------------------------------
 
     def overruled(self) -> list[Register]:
-        """Return, per public register, the last concurrent write that lost, until somebody who saw both writes."""
+        """Return the last concurrent write that lost of each public register, until somebody who saw both writes.
+
+        The description's register is among them, though nodes do not get it.
+        """
         rows = self._connection.execute(
             f"SELECT {COLUMNS} FROM overruled WHERE cluster = ? ORDER BY object, field",  # noqa: S608 - constants
             (self.cluster,),
@@ -392,7 +396,8 @@ class Database(LocalDatabase):
         if known is not None and winner.saw(known):
             self._drop_overruled(old.key)
         # Hashes that lost are not kept, and the same value written twice is nothing to show.
-        if is_public(old.key.field) and concurrent(old, new) and old.value != new.value:
+        shown = is_public(old.key.field) or old.key == DESCRIPTION
+        if shown and concurrent(old, new) and old.value != new.value:
             self._contested.add(old.key)
             self._connection.execute(
                 f"INSERT OR REPLACE INTO overruled (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608

@@ -8,6 +8,7 @@ step is left out of the next, so that one mistake is reported once and hides no 
 
 import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from beonss.core.description import (
@@ -50,8 +51,13 @@ T = TypeVar("T")
 M = TypeVar("M", bound=shape.Shape)
 
 
-def parse(data: bytes, filename: str) -> Naming:
+def parse(data: bytes, filename: str, version: int | None = None) -> Naming:
     """Read, compile and prove a description.
+
+    Args:
+        data: the file.
+        filename: its name, for messages.
+        version: as which version it was published, where that is not what it says itself.
 
     Raises:
         DescriptionError: it cannot be used; ``.problems`` says every reason with its line.
@@ -61,6 +67,8 @@ def parse(data: bytes, filename: str) -> Naming:
     reading.lines = lines
     reading.data = data
     description = reading.description(document)
+    if version is not None:
+        description = replace(description, version=version)
     rules = build_rules(description.rules, reading.at)
     if len(rules) < len(description.rules):
         reading.lost.add("masters")
