@@ -313,6 +313,8 @@ class Zones:
 class UnknownZones:
     """Stands for zones that are not known yet: every question fails, so that no cache learns a lie."""
 
+    all_plain = False
+
     def answer(self, qname: DomainName, qtype: int, qclass: int, asker: Address) -> Answer:  # noqa: ARG002 - as Zones.answer
         """Return SERVFAIL."""
         return FAILED

@@ -24,6 +24,7 @@ from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
 
 if TYPE_CHECKING:
     from beonss.net._dns_native import Core
+    from beonss.net.dns_transfer import Transfers, ZoneStream
 
 log = Logger()
 
@@ -209,6 +210,7 @@ class DNSServer:
         here: may be set at any time.
         counts: the running counters, for the sockets.
         plain: the ready answers for clients that no other names are looked up for.
+        transfers: what is done for secondaries; None where there are none.
         core: the compiled core, which answers most queries; None where Python answers alone.
 
     Raises:
@@ -224,6 +226,7 @@ class DNSServer:
         fallback: Fallback | None = None,
         ready: int = 16384,
         seconds: Callable[[], float] = time.monotonic,
+        transfers: "Transfers | None" = None,
     ) -> None:
         if len(identity) > LONGEST_IDENTITY:
             raise ConfigurationError(
@@ -232,6 +235,7 @@ class DNSServer:
         self.here = here
         self.counts = Counts()
         self.fallback = fallback
+        self.transfers = transfers
         self.sparing = SparingLog(seconds)
         self._identity = identity
         self._limit = ready
@@ -285,7 +289,7 @@ class DNSServer:
             compiled=counts.compiled,
         )
 
-    def respond(self, packet: bytes, host: str, *, tcp: bool) -> bytes | Deferred[bytes | None] | None:
+    def respond(self, packet: bytes, host: str, *, tcp: bool) -> "bytes | Deferred[bytes | None] | ZoneStream | None":
         """Answer one packet.
 
         Args:
@@ -294,7 +298,8 @@ class DNSServer:
             tcp: it came over TCP.
 
         Returns:
-            The reply, None when there must be none, or a Deferred with one of the two that never fails.
+            The reply, None when there must be none, or a Deferred with one of the two that never fails. Over TCP also
+            the stream of a zone transfer.
         """
         counts = self.counts
         if tcp:
@@ -318,6 +323,8 @@ class DNSServer:
                 counts.codes[error.reply[3] & 15] += 1
             return error.reply
         try:
+            if self.transfers is not None and self.transfers.concerns(query):
+                return self._transferred(self.transfers, query, packet, _address(host), tcp=tcp)
             return self._answered(query, packet, host, tcp=tcp)
         except Exception:  # noqa: BLE001 - the loop lives on, and the client is told
             return self._failed(query, Failure(), recursion=False, tcp=tcp)
@@ -340,9 +347,24 @@ class DNSServer:
             (self._recursive if recursion else self.plain).keep(packet[2:], reply[2:])
         return reply
 
+    def _transferred(
+        self, transfers: "Transfers", query: Query, packet: bytes, asker: Address, *, tcp: bool
+    ) -> "bytes | ZoneStream":
+        def ordinary(reserve: int) -> bytes:
+            return write_reply(query, self._answer(query, asker), tcp=tcp, identity=self._identity, reserve=reserve)
+
+        reply = transfers.respond(query, packet, asker, ordinary, tcp=tcp)
+        if isinstance(reply, bytes):
+            self._count(reply, reply[3] & 15)
+        else:
+            self.counts.codes[ReplyCode.NOERROR] += 1
+        return reply
+
     def _compiled(self, zones: Zones | UnknownZones) -> "Core | None":
         # Where names are looked up for some clients, replies differ by client in the RA bit, which it does not know.
-        return compiled_core(zones, self._identity) if self.fallback is None else None
+        # Nor does it know of static records.
+        able = self.fallback is None and zones.all_plain
+        return compiled_core(zones, self._identity) if able else None
 
     def _answer(self, query: Query, asker: Address) -> Answer:
         if query.class_ == RecordClass.CH:

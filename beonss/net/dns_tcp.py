@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from beonss.net.dns import DNSServer
 from beonss.net.dns_bind import bind_failure, listening_address
+from beonss.net.dns_transfer import ZoneStream
 
 log = Logger()
 
@@ -77,6 +78,8 @@ class DNSStream(Protocol):
         self._leaving = False  # the transport was told to close
         self._over = False  # the connection is no more
         self._timer: IDelayedCall | None = None
+        self._zone: ZoneStream | None = None  # the transfer that the client is getting
+        self._turn: IDelayedCall | None = None  # when its next message is made
 
     @property
     def busy(self) -> bool:
@@ -96,6 +99,7 @@ class DNSStream(Protocol):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._buffer.clear()
+        self._end_transfer()
         self.factory.forget(self)
         self.gone.callback(None)
 
@@ -124,6 +128,7 @@ class DNSStream(Protocol):
         """Go on: the client has taken all its replies (called by the transport)."""
         self._choked = False
         self._restart_timer(self.factory.limits.idle)
+        self._schedule()
         self._work()
 
     def stopProducing(self) -> None:
@@ -140,6 +145,7 @@ class DNSStream(Protocol):
         transport.unregisterProducer()
         self._choked = False
         self._waiting = 0
+        self._end_transfer()
         self._restart_timer(grace)
         transport.loseConnection()
 
@@ -154,7 +160,7 @@ class DNSStream(Protocol):
         """Answer complete queries as long as the client takes replies."""
         buffer, limits = self._buffer, self.factory.limits
         start = 0
-        while not self._over and not self._choked and self._waiting < limits.pipeline and len(buffer) - start >= 2:
+        while not self._over and not self._full and len(buffer) - start >= 2:
             (length,) = _LENGTH.unpack_from(buffer, start)
             if not _SHORTEST <= length <= limits.message:
                 # No query is that short or long, and what follows cannot be trusted to be one.
@@ -184,8 +190,50 @@ class DNSStream(Protocol):
         if isinstance(reply, Deferred):
             self._waiting += 1
             reply.addCallback(self._arrived)
+        elif isinstance(reply, ZoneStream):
+            # What the client asks meanwhile waits until it has the zone.
+            self._waiting += 1
+            self._zone = reply
+            self._schedule()
         elif reply is not None:
             self._write(reply)
+
+    @property
+    def _full(self) -> bool:
+        """Whether no further query is taken up for now."""
+        return self._choked or self._zone is not None or self._waiting >= self.factory.limits.pipeline
+
+    def _schedule(self) -> None:
+        """Go on with the transfer in the next turn of the reactor, so that others have theirs."""
+        if self._zone is not None and self._turn is None:
+            self._turn = self.factory.clock.callLater(0, self._transfer)
+
+    def _transfer(self) -> None:
+        self._turn = None
+        if self._zone is None or self._choked:
+            return
+        try:
+            message = self._zone.next_message()
+        except Exception:  # noqa: BLE001 - the client must not take half of a zone for the whole
+            log.failure("DNS: a zone transfer to {host} was broken off by an error of ours", host=self.host)
+            self.abort()
+            return
+        self._restart_timer(self.factory.limits.idle)
+        if message is not None:
+            self._write(message)
+            self._schedule()
+            return
+        self._zone = None
+        self._waiting -= 1
+        self._work()
+
+    def _end_transfer(self) -> None:
+        if self._turn is not None and self._turn.active():
+            self._turn.cancel()
+        self._turn = None
+        if self._zone is not None:
+            self._zone.close()
+            self._zone = None
 
     def _arrived(self, reply: bytes | None) -> None:
         if self._over or self._leaving:
@@ -202,7 +250,7 @@ class DNSStream(Protocol):
 
     def _set_reading(self) -> None:
         transport: Any = self.transport
-        if self._choked or self._closing or self._waiting >= self.factory.limits.pipeline:
+        if self._full or self._closing:
             transport.pauseProducing()
         else:
             transport.resumeProducing()

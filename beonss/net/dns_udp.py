@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from beonss.net.dns import DNSServer
 from beonss.net.dns_bind import bound_udp_socket
+from beonss.net.dns_transfer import ZoneStream
 
 if TYPE_CHECKING:
     from beonss.net._dns_native import Core
@@ -133,6 +134,8 @@ class UDPListener:
         reply = self._server.respond(packet, peer[0], tcp=False)
         if isinstance(reply, Deferred):
             reply.addCallback(self._arrived, peer)
+        elif isinstance(reply, ZoneStream):
+            reply.close()
         elif reply is not None:
             self._send(reply, peer)
 

@@ -91,7 +91,7 @@ def write_reply(
     limit = TCP_LIMIT if tcp else min(query.udp_limit, UDP_LIMIT)
     room = limit - len(opt) - reserve
 
-    message = _Message(query)
+    message = Message(query)
     extra = 0 if edns is None else 1
     fits = message.add(answer.answer, room) and message.add(answer.authority, room)
     if not fits:
@@ -118,7 +118,7 @@ def _options(edns: Edns, answer: Answer, identity: bytes) -> bytes:
     return options
 
 
-class _Message:
+class Message:
     """The sections behind the header, and where in them each name already stands."""
 
     __slots__ = ("body", "class_", "offsets", "question")
