@@ -7,6 +7,7 @@ in files and occupied ports with one clear line; in each case the exit code is n
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -243,6 +244,23 @@ class Daemon(service.Service):
         return defer.ensureDeferred(self.part.stop())
 
 
+def wait_by_monotonic_clock(clock: Any) -> None:
+    """Make the reactor's timers go by a clock that nobody sets.
+
+    Twisted schedules by the wall clock. One that is set back by an hour (a battery that failed, an NTP server that
+    was wrong) would hold every timer still for that hour: no heartbeat, no timeout, no retry; one that is set forward
+    would fire all of them at once and call every peer silent. Wall time, where it is meant, is asked for by name.
+
+    Args:
+        clock: a reactor; to be called before it runs. Timers it already has keep their remaining time.
+    """
+    remaining = [(call, call.getTime() - clock.seconds()) for call in clock.getDelayedCalls()]
+    clock.seconds = time.monotonic
+    for call, seconds in remaining:
+        call.seconds = time.monotonic
+        call.reset(max(0.0, seconds))
+
+
 def _tell(text: str) -> None:
     # Not sys.stderr, which twistd has made a part of the log by now.
     if sys.__stderr__ is not None:
@@ -260,6 +278,7 @@ def makeService(options: Options) -> service.IService:
     settings = options.settings
     # Before anything could look a name up: where our own module is installed, it would be asked of this very process.
     disable_own_lookups()
+    wait_by_monotonic_clock(reactor)
     # Imported here so that "twistd --help" stays quick.
     try:
         if isinstance(settings, MasterSettings):

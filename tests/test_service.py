@@ -1,12 +1,15 @@
 """Command lines of the daemons: what is understood, and what is refused with a usage message."""
 
+import time
 from pathlib import Path
 
 import pytest
+from twisted.internet import reactor
+from twisted.internet.base import ReactorBase
 from twisted.python.usage import UsageError
 
 from beonss.core.endpoints import Endpoint
-from beonss.service import Options, makeService
+from beonss.service import Options, makeService, wait_by_monotonic_clock
 
 
 def parsed(*words):
@@ -57,7 +60,8 @@ def test_words_that_make_no_sense(words):
 
 
 @pytest.mark.parametrize("daemon", ["master", "node"])
-def test_what_cannot_be_used_ends_the_start_with_one_line(daemon, tmp_path, capfd):
+def test_what_cannot_be_used_ends_the_start_with_one_line(daemon, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(reactor, "seconds", reactor.seconds)  # put back at the end
     options = Options()
     nothing = str(tmp_path / "nothing")
     options.parseOptions([daemon, "--config" if daemon == "master" else "--cluster-key", nothing, "--state", nothing])
@@ -73,3 +77,32 @@ def test_version(daemon, capsys):
         parsed(*daemon, "--version")
     assert end.value.code == 0
     assert capsys.readouterr().out.startswith("beonss ")
+
+
+def test_timers_go_by_a_clock_that_nobody_sets(monkeypatch):
+    """Set back by a year or ahead by a year, the wall clock moves no timer, not even one that was there before."""
+
+    class Timers(ReactorBase):
+        def installWaker(self):
+            self.waker = None
+
+    clock = Timers()
+    fired = []
+    early = clock.callLater(5, fired.append, "early")
+    monotonic, wall = 1000.0, time.time()
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic)
+    wait_by_monotonic_clock(clock)
+    late = clock.callLater(7, fired.append, "late")
+    for step in (-365 * 86400, 365 * 86400):
+        monkeypatch.setattr(time, "time", lambda step=step: wall + step)
+        clock.runUntilCurrent()
+        assert fired == []
+        assert clock.timeout() == pytest.approx(5, abs=1)
+    monotonic += 6
+    clock.runUntilCurrent()
+    assert fired == ["early"]
+    monotonic += 1.1
+    clock.runUntilCurrent()
+    assert fired == ["early", "late"]
+    assert not early.active()
+    assert not late.active()

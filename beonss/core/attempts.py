@@ -150,17 +150,34 @@ class Attempts:
         while len(self._places) > limits.entries:
             self._places.popitem(last=False)
 
-    def dump(self) -> bytes:
-        """Return what should outlive a restart: the pairs, never a password."""
+    def dump(self, ahead: float = 0.0) -> bytes:
+        """Return what should outlive a restart: the pairs, never a password.
+
+        Args:
+            ahead: the wall clock minus the clock of ``now``, in seconds; times are kept by the wall clock, because
+                the other begins anew with each start of the machine.
+        """
         rows = [
-            [user, source, round(count.failures, 3), round(count.updated, 3), round(count.until, 3), count.known]
+            [
+                user,
+                source,
+                round(count.failures, 3),
+                round(count.updated + ahead, 3),
+                round(count.until + ahead, 3),
+                count.known,
+            ]
             for (user, source), count in self._pairs.items()
             if count.failures or count.known
         ]
         return json.dumps(rows, separators=(",", ":")).encode("ascii")
 
-    def load(self, data: bytes, now: float) -> None:
+    def load(self, data: bytes, now: float, ahead: float = 0.0) -> None:
         """Take over what :meth:`dump` returned before a restart.
+
+        Args:
+            data: from :meth:`dump`.
+            now: the clock of all other calls.
+            ahead: as for :meth:`dump`.
 
         Raises:
             MalformedError: the bytes are nothing that it returned; nothing was taken over.
@@ -174,8 +191,8 @@ class Attempts:
                 # A clock that was set back must not make anybody wait for longer than the longest wait.
                 count = _Count(
                     failures=max(0.0, min(float(failures), 1e6)),
-                    updated=min(float(updated), now),
-                    until=min(float(until), now + self.limits.longest),
+                    updated=min(float(updated) - ahead, now),
+                    until=min(float(until) - ahead, now + self.limits.longest),
                     known=known is True,
                 )
                 pairs.append(((str(user), str(source)), count))

@@ -1,5 +1,6 @@
 """Password failures that outlive a restart: a guesser does not get a fresh start by it."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -29,17 +30,19 @@ class AttemptMemory:
     """Keeps the failures now and then; what cannot be kept is remembered until the daemon ends.
 
     Args:
-        reactor: for times; its ``seconds()`` is the wall clock.
+        reactor: for times; its ``seconds()`` is the clock of ``attempts``.
         notes: where they are kept.
         attempts: the failures.
+        wall: seconds since the epoch; what is kept is kept by this clock.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, notes: Notes, attempts: Attempts) -> None:
+    def __init__(self, reactor: Any, notes: Notes, attempts: Attempts, wall: Callable[[], float]) -> None:
         self._reactor = reactor
         self._notes = notes
         self._attempts = attempts
+        self._wall = wall
         self._keeping = LoopingCall(self._keep)
         self._keeping.clock = reactor
         self._kept = b""
@@ -49,7 +52,7 @@ class AttemptMemory:
         try:
             kept = await self._notes.get(NOTE)
             if kept is not None:
-                self._attempts.load(kept, float(self._reactor.seconds()))
+                self._attempts.load(kept, float(self._reactor.seconds()), self._ahead())
         except (StoreError, MalformedError):
             self.log.failure("the remembered password failures cannot be read; starting without them")
         self._keeping.start(INTERVAL, now=False).addErrback(
@@ -62,11 +65,15 @@ class AttemptMemory:
             self._keeping.stop()
         await self._write()
 
+    def _ahead(self) -> float:
+        return float(self._wall() - self._reactor.seconds())
+
     def _keep(self) -> "Deferred[None]":
         return Deferred.fromCoroutine(self._write())
 
     async def _write(self) -> None:
-        data = self._attempts.dump()
+        # Whole seconds, or the two clocks would make each dump another.
+        data = self._attempts.dump(float(round(self._ahead())))
         if data == self._kept:
             return
         try:

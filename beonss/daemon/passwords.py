@@ -6,6 +6,7 @@ place, as each becomes known. A plaintext password is in memory here, as long as
 """
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -103,7 +104,7 @@ class Passwords:
     """Verifies and changes passwords on a master.
 
     Args:
-        reactor: for times and results of threads; its ``seconds()`` is the wall clock.
+        reactor: for times and results of threads; its ``seconds()`` need not be the wall clock.
         accounts: the accounts here.
         masters: the other masters.
         targets: the delivery targets of this master.
@@ -114,6 +115,7 @@ class Passwords:
         as_user: brings a change to targets that take it only from the user, who knows both passwords.
         ready: returns a new Deferred that fires when the boot reconciliation is over, in whatever way.
         random: makes salts.
+        wall: seconds since the epoch, for the day of a change.
 
     Attributes:
         settings: what holds for passwords.
@@ -136,6 +138,7 @@ class Passwords:
         as_user: AsUser | None = None,
         ready: "Callable[[], Deferred[Any]] | None" = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._reactor = reactor
         self._accounts = accounts
@@ -146,10 +149,11 @@ class Passwords:
         self._trail = AuditTrail(audit, self._now)
         self._ready = ready
         self._random = random
+        self._wall = wall
         self.name = name
         self.settings = settings or PasswordSettings()
         self.attempts = Attempts(self.settings.limits)
-        self._memory = AttemptMemory(reactor, accounts, self.attempts)
+        self._memory = AttemptMemory(reactor, accounts, self.attempts, wall)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -408,7 +412,7 @@ class Passwords:
         return float(self._reactor.seconds())
 
     def _day(self) -> int:
-        return int(self._now() // 86400)
+        return int(self._wall() // 86400)
 
     def _record_change(self, request: ChangeRequest, error: BeonssError | None) -> None:
         code = None if error is None else error.code if isinstance(error, Refused) else type(error).__name__

@@ -58,6 +58,9 @@ class AskingConnection(Connection):
 
     async def _send_compare(self) -> None:
         vector, digest = await self._replica.digest(public_only=self._public)
+        if not digest:
+            # An answer is half here: there is nothing to compare yet.
+            return
         self._compared = vector
         self.send(Compare(vector, digest))
 

@@ -280,11 +280,14 @@ class ServerConnection(Connection):
         public = self.role == "node"
         mine, digest = await self.desk.replica.digest(public_only=public)
         news = self.desk.replica.changed_since(theirs.vector, public_only=public)
-        if news.called or not includes(mine, theirs.vector):
-            return
+        has_news = news.called
         news.addErrback(lambda _: None)
         news.cancel()
-        if digest != theirs.digest:
+        if has_news or not includes(mine, theirs.vector):
+            return
+        # An empty digest means that an answer is half here: what it says is no drift, and pulling everything again
+        # would interrupt the very answer that is on its way.
+        if digest and theirs.digest and digest != theirs.digest:
             who = self.name or self.source
             self.log.warn("{who} has drifted from this master: one of them asks for everything again", who=who)
             self.send(Compare(mine, digest))

@@ -113,14 +113,14 @@ class FakeHashing:
 class FakeMasters:
     """Other masters that the test has acknowledge things."""
 
-    def __init__(self, clock):
-        self.clock = clock
+    def __init__(self, wall):
+        self.wall = wall
         self.peers = {}
         self.holding = set()
         self.callbacks = []
 
     def add(self, name, reachable=True):
-        self.peers[name] = SimpleNamespace(reachable=reachable, since=self.clock.seconds())
+        self.peers[name] = SimpleNamespace(reachable=reachable, since=self.wall())
 
     def holds(self, name, stamp):
         return (name, stamp.sequence) in self.holding
@@ -164,12 +164,13 @@ class House:
 
     def __init__(self, tmp_path):
         self.clock = ThreadlessClock()
-        self.clock.rightNow = DAY * 86400.0
         self.store = FakeStore()
         self.hashing = FakeHashing()
-        self.masters = FakeMasters(self.clock)
+        self.masters = FakeMasters(self.wall)
         self.targets = FakeTargets()
-        self.audit = AuditLog(tmp_path / "audit.log", self.clock.seconds, "frodo")
+        self.audit = AuditLog(tmp_path / "audit.log", self.wall, "frodo")
+        #: How far the wall clock was set away from where it was.
+        self.step = 0.0
         self.ready = None
         self.passwords = Passwords(
             self.clock,
@@ -181,8 +182,12 @@ class House:
             targets=self.targets,
             ready=lambda: self.ready or Deferred(lambda _: None),
             settings=PasswordSettings(boot_patience=0.0),
+            wall=self.wall,
         )
         self.add("alice", 1001)
+
+    def wall(self):
+        return DAY * 86400.0 + self.step + self.clock.seconds()
 
     def add(self, name, uid, **options):
         options.setdefault("password", Password("$6$" + OLD.hex(), DAY - 100))
@@ -296,6 +301,30 @@ def test_remembered_failures_outlive_a_restart(house, tmp_path):
     Deferred.fromCoroutine(again.passwords.stop())
     assert NOTE in again.store.notes
     assert b"guess" not in again.store.notes[NOTE]
+
+
+@pytest.mark.parametrize("step", [-400 * 86400.0, 400 * 86400.0])
+def test_a_clock_that_steps_neither_locks_out_nor_lets_guess(house, step):
+    """The wait after guesses goes on as if nothing had happened, and is over in its time."""
+    for _ in range(8):
+        house.login(b"guess")
+    house.step = step
+    assert house.login().code == "rate-limited"
+    house.clock.advance(301)
+    assert house.login().code == "ok"
+
+
+def test_failures_remembered_by_a_clock_that_was_ahead_are_over_in_their_time(house, tmp_path):
+    house.step = 400 * 86400.0
+    for _ in range(8):
+        house.login(b"guess")
+    Deferred.fromCoroutine(house.passwords.stop())
+    again = House(tmp_path)
+    again.store.notes = house.store.notes
+    Deferred.fromCoroutine(again.passwords.start())
+    assert again.login().code == "rate-limited"
+    again.clock.advance(301)
+    assert again.login().code == "ok"
 
 
 def test_unreadable_or_unwritable_memory_of_failures_stops_nothing(house, logged_errors):

@@ -1,17 +1,18 @@
 """Masters among masters, on loopback with real TLS: what arrives, who is refused, what is known of whom."""
 
+import time
 from dataclasses import replace
 
 import pytest
 from pytest_twisted import ensureDeferred
 from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, turn, until
-from twisted.internet import reactor
 
 from beonss.core.members import Member, MemberList, removed
 from beonss.core.registers import Change, Key
 from beonss.errors import ConfigurationError
 from beonss.store.keys import new_identity
 from beonss.wire.feed import DescriptionContent
+from beonss.wire.sync import Compare
 
 
 def held(cluster: Cluster, object_id: str, value: bytes) -> bool:
@@ -199,7 +200,7 @@ async def test_clocks_and_descriptions_are_compared() -> None:
     for master in cluster.masters:
         content = DescriptionContent(cluster.id, 1, texts[master.name], b"")
         master.sync._describe = lambda content=content: content
-    cluster["gamgee"].sync.wall = lambda: reactor.seconds() + 60
+    cluster["gamgee"].sync.wall = lambda: time.time() + 60
     try:
         for master in cluster.masters:
             await master.start()
@@ -222,6 +223,27 @@ async def test_a_silent_peer_is_given_up_in_time() -> None:
             connection._transport.pauseProducing()
             connection._beat.f = lambda: None
         await until(lambda: "silent" in frodo.sync.peers["gamgee"].last_error, "noticed")
+
+
+@ensureDeferred
+async def test_an_answer_that_is_half_here_is_no_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for everything again would interrupt the answer on its way, again and again."""
+    async with running("frodo", "gamgee", timing=replace(FAST, compare=0.05)) as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster["frodo"], cluster["gamgee"]
+        monkeypatch.setattr(gamgee.database, "unfinished", lambda: {"a" * 32: 5})
+        for name in ("frodo", "gamgee"):
+            calls = cluster[name].sync._callers
+            before = {peer: caller.connection for peer, caller in calls.items()}
+            await turn(0.4)
+            assert {peer: caller.connection for peer, caller in calls.items()} == before
+            assert not cluster[name].sync._drifted
+        # Also when an older version says so.
+        server = next(c for c in frodo.sync.port.connections if c.role == "member")
+        said: list[object] = []
+        monkeypatch.setattr(server, "send", said.append)
+        await server._compare(Compare(dict(gamgee.accounts.vector), b""))
+        assert said == []
 
 
 @ensureDeferred
