@@ -6,6 +6,7 @@ the exchange are served from the first instant; logins and password changes wait
 """
 
 import contextlib
+import os
 import random
 import secrets
 import time
@@ -17,13 +18,18 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from beonss.core.description import Settings
 from beonss.core.endpoints import DNS_PORT, Endpoint
 from beonss.core.lookup import LocalNames, Lookups, Rules
 from beonss.core.policy import Policy
 from beonss.core.zone import Zones
+from beonss.daemon.account_changes import AccountChanges
+from beonss.daemon.account_life import AccountLife
 from beonss.daemon.account_ops import account_operations
 from beonss.daemon.accounts import Accounts
+from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.booting import Booting
+from beonss.daemon.conflict_ops import ConflictOperations
 from beonss.daemon.deliveries import Deliveries
 from beonss.daemon.description import read_description
 from beonss.daemon.direct_changes import DirectChanges
@@ -188,7 +194,7 @@ class Master:
         self._closing.append(listeners.stopListening)
         for endpoint in self._sync_endpoints():
             self.sync.listen(endpoint)
-        control = ControlFactory(self._reactor, self._operations())
+        control = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
         self._closing.append(listen_control(self._reactor, settings.runtime / "control", control).stopListening)
         self._closing.append(control.close)
         if settings.nslcd is not None:
@@ -329,6 +335,28 @@ class Master:
     def _local_changed(self, names: LocalNames) -> None:
         self.lookups.local = names
 
+    def _life_operations(self) -> Mapping[str, Operation]:
+        def floors() -> Settings:
+            return self.naming.settings
+
+        changes = AccountChanges(
+            self._reactor,
+            accounts=self.accounts,
+            masters=self.sync,
+            ready=self.booting.ready,
+            trail=AuditTrail(self.audit, self._reactor.seconds),
+            machine=self.name,
+        )
+        life = AccountLife(
+            changes,
+            floors=floors,
+            members=lambda: [member.name for member in self.membership.roster.list.members],
+            local=lambda: self.lookups.local,
+            machine=self.name,
+        )
+        conflicts = ConflictOperations(self.accounts, changes, life, foreign=self.deliveries.conflicts, floors=floors)
+        return {**life.table(), **conflicts.table()}
+
     def _operations(self) -> Mapping[str, Operation]:
         async def status(parameters: Mapping[str, Any], peer: Any, report: Any) -> Mapping[str, Any]:  # noqa: ARG001
             return (await master_status(self, time.time(), time.monotonic() - self._started)).document()
@@ -342,6 +370,7 @@ class Master:
                 uid_floor=lambda: self.naming.settings.uid_floor,
             ),
             **account_operations(self.accounts, self.deliveries, lambda: self.naming.settings, self.name),
+            **self._life_operations(),
             **member_operations(self.membership),
         }
 

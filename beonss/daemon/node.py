@@ -5,6 +5,7 @@ key; which masters there are and which node this is, it finds out, and goes on f
 """
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +129,7 @@ class Node:
         settings = self._settings
         endpoints = settings.dns if settings.dns is not None else (Endpoint("127.0.0.1", DNS_PORT),)
         self._closing.append(listen_dns(self._reactor, self.dns, endpoints).stopListening)
-        factory = ControlFactory(self._reactor, self._operations())
+        factory = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
         self._closing.append(listen_control(self._reactor, settings.runtime / "control", factory).stopListening)
         self._closing.append(factory.close)
         if settings.nslcd is not None:

@@ -78,7 +78,7 @@ class Operation:
         run: async function of (parameters, peer, report). It calls ``report(event_name, **data)`` any number of
             times and returns the data of the end; a ``code`` and a ``message`` among them are the end's own.
             It raises ``Refused``, ``Unavailable``, ``MalformedError`` or another ``BeonssError`` to say no.
-        needs_root: whether only uid 0 may ask.
+        needs_root: whether only uid 0 and the user that the daemon runs as may ask.
         cancellable: whether it is cancelled when the asker goes away. Otherwise it runs to its end unheard;
             what it has written stays in both cases.
     """
@@ -145,7 +145,7 @@ class ControlConnection(Protocol):
             self._closing = True
             self.transport.abortConnection()
             return
-        if self.peer.uid != 0:
+        if self.peer.uid not in (0, self._doors.owner):
             self._lines = LineBuffer(MAX_STRANGER_LINE)
         self.transport.registerProducer(self, True)
         if not self._doors.admit(self.peer.uid):
@@ -198,7 +198,7 @@ class ControlConnection(Protocol):
         if operation is None:
             self._end(End("unknown-operation", f"this daemon has no operation {request.operation!r}"))
             return
-        if operation.needs_root and self.peer.uid != 0:
+        if operation.needs_root and self.peer.uid not in (0, self._doors.owner):
             self._end(End("not-root", f"only root may ask for {request.operation!r}"))
             return
         if not self._paused:
@@ -322,6 +322,7 @@ class ControlFactory(Factory):
         operations: what may be asked, by name.
         limits: what a local user may take.
         credentials: tells (pid, uid, gid) from a transport; tests put a fake here.
+        owner: uid that the daemon runs as, whose files the state is: an administrator here as root is.
 
     Attributes:
         connections: those that are open.
@@ -336,8 +337,10 @@ class ControlFactory(Factory):
         operations: Mapping[str, Operation],
         limits: Limits | None = None,
         credentials: Callable[[Any], Credentials] | None = None,
+        owner: int = 0,
     ) -> None:
         self._clock = clock
+        self.owner = owner
         self.operations = operations
         self.limits = limits or Limits()
         self.credentials = credentials or peer_credentials

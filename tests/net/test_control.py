@@ -67,7 +67,7 @@ class Daemon:
             "long": Operation(self.long),
         }
         self.factory = ControlFactory(
-            self.clock, operations, Limits(**limits), credentials=lambda t: (77, t.uid, t.uid)
+            self.clock, operations, Limits(**limits), credentials=lambda t: (77, t.uid, t.uid), owner=990
         )
 
     def ask(self, uid=1000):
@@ -124,8 +124,8 @@ def test_the_end_takes_code_and_message_from_the_result(daemon):
     assert asker.replies() == [Event("begun"), Event("done"), End("kept", "held till now")]
 
 
-@pytest.mark.parametrize(("uid", "code"), [(0, "ok"), (1000, "not-root")])
-def test_only_root_by_the_credentials_of_the_socket_may_run_root_operations(daemon, uid, code):
+@pytest.mark.parametrize(("uid", "code"), [(0, "ok"), (990, "ok"), (1000, "not-root")])
+def test_only_root_and_the_owner_by_the_credentials_of_the_socket_may_run_root_operations(daemon, uid, code):
     asker = daemon.ask(uid)
     asker.send("root", uid=0)
     assert asker.replies()[-1].code == code
