@@ -22,7 +22,7 @@ from beonss.core.description import Settings
 from beonss.core.endpoints import DNS_PORT, Endpoint
 from beonss.core.lookup import LocalNames, Lookups, Rules
 from beonss.core.policy import Policy
-from beonss.core.zone import Zones
+from beonss.core.zone import UnknownZones
 from beonss.daemon.account_changes import AccountChanges
 from beonss.daemon.account_life import AccountLife
 from beonss.daemon.account_ops import account_operations
@@ -33,6 +33,7 @@ from beonss.daemon.conflict_ops import ConflictOperations
 from beonss.daemon.deliveries import Deliveries
 from beonss.daemon.description import read_description
 from beonss.daemon.direct_changes import DirectChanges
+from beonss.daemon.edits import Edits, edit_operations
 from beonss.daemon.localnames import LocalFiles
 from beonss.daemon.member_operations import member_operations
 from beonss.daemon.membership import Membership
@@ -40,6 +41,7 @@ from beonss.daemon.pam_backend import MasterPam, standing_requests
 from beonss.daemon.password_operations import password_operations
 from beonss.daemon.passwords import Passwords, PasswordSettings
 from beonss.daemon.relayed_passwords import node_requests
+from beonss.daemon.served_zones import ServedZones
 from beonss.daemon.settings import MasterSettings
 from beonss.daemon.status import master_status
 from beonss.daemon.sync import Sync
@@ -146,6 +148,14 @@ class Master:
             patience=settings.boot_wait,
         )
         self.deliveries = Deliveries(reactor, self.accounts, targets, chance=random.random, wall=time.time)
+        self.edits = Edits(
+            reactor,
+            self.accounts,
+            targets,
+            floors=lambda: self.naming.settings,
+            machine=self.name,
+            ready=self.booting.ready,
+        )
         self._upkeep = Upkeep(reactor, self.accounts)
         self._direct = DirectChanges(
             reactor,
@@ -169,7 +179,17 @@ class Master:
         requests.update(node_requests(self.passwords, self._node_name))
         requests.update(standing_requests(lambda: self.accounts.view, _today))
         here = self._spec.addresses[0] if self._spec.addresses else None
-        self.dns = DNSServer(Zones(self.naming), identity=self.name.encode("ascii"), here=here)
+        self.zones = ServedZones(
+            reactor,
+            description=settings.description,
+            state=settings.state,
+            now=time.time,
+            new_id=lambda: secrets.randbits(16),
+            sources=[endpoint.host for endpoint in self._dns_endpoints()],
+        )
+        self._first_zones = self.zones.load(self.naming)
+        identity = self.name.encode("ascii")
+        self.dns = DNSServer(UnknownZones(), identity=identity, here=here, transfers=self.zones.transfers)
         self.lookups = Lookups(
             self.naming,
             self.accounts.view,
@@ -190,6 +210,8 @@ class Master:
             ConfigurationError: one of them cannot be had; those taken before are let go when the process ends.
         """
         settings = self._settings
+        self.zones.take(self._first_zones, self.dns)
+        self._closing.append(self.zones.stop)
         listeners = listen_dns(self._reactor, self.dns, self._dns_endpoints())
         self._closing.append(listeners.stopListening)
         for endpoint in self._sync_endpoints():
@@ -213,6 +235,7 @@ class Master:
         self.booting.start()
         await self.sync.start()
         await self.deliveries.start()
+        self._begin_edits()
         self._upkeep.start()
         self.log.info(
             "master {name} of {cluster} serves {nodes} nodes and {users} users",
@@ -222,6 +245,12 @@ class Master:
             users=sum(1 for _ in self.accounts.view.users()),
         )
 
+    def _begin_edits(self) -> None:
+        """Look for edits by hand as soon as the others were asked; the start does not wait for that."""
+        Deferred.fromCoroutine(self.edits.start()).addErrback(
+            lambda failure: self.log.failure("edits by hand are not looked for", failure)
+        )
+
     async def reload(self) -> None:
         """Read the description again; one with mistakes is refused and the old one stays in force."""
         self._local.look()
@@ -229,18 +258,21 @@ class Master:
             text, naming = read_description(self._settings.description)
             if all(spec.name != self.name for spec in naming.masters):
                 raise ConfigurationError(f"{self._settings.description}: {self.name} is not among the masters any more")
+            zones = self.zones.load(naming)
         except ConfigurationError as error:
+            self.zones.refused = str(error)
             self.log.error(
                 "the description {file} is refused, the old one stays in force: {error}",
                 file=str(self._settings.description),
                 error=str(error),
             )
             return
-        if naming.digest == self.naming.digest:
+        self.zones.refused = ""
+        if naming.digest == self.naming.digest and not self.zones.changes(zones):
             self.log.info("reload: the description {file} has not changed", file=str(self._settings.description))
             return
         self._text, self.naming = text, naming
-        self.dns.replace(Zones(naming))
+        self.zones.take(zones, self.dns)
         self._spec = next(spec for spec in naming.masters if spec.name == self.name)
         self.dns.here = self.lookups.asker = self._spec.addresses[0] if self._spec.addresses else None
         self.lookups.names = naming
@@ -264,6 +296,7 @@ class Master:
         self.booting.stop()
         await self.sync.stop()
         if self._loaded:
+            await self.edits.stop()
             await self.deliveries.stop()
             await self.passwords.stop()
             self._direct.stop()
@@ -278,7 +311,8 @@ class Master:
         """Return what an administrator should look at, besides single accounts."""
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
-        return alarms + self.deliveries.conflicts(20)
+        alarms += self.zones.problems()
+        return alarms + self.edits.problems() + self.deliveries.conflicts(20)
 
     # --- where to listen ----------------------------------------------------------------------------------------------
 
@@ -371,6 +405,7 @@ class Master:
             ),
             **account_operations(self.accounts, self.deliveries, lambda: self.naming.settings, self.name),
             **self._life_operations(),
+            **edit_operations(self.edits),
             **member_operations(self.membership),
         }
 

@@ -37,6 +37,8 @@ _DIRECTORY_CLASSES = {
     "PBKDF2-SHA256": "ldap_pbkdf2_sha256",
     "PBKDF2-SHA512": "ldap_pbkdf2_sha512",
 }
+#: The schemes of directories' values that :func:`verify` knows, besides CRYPT.
+DIRECTORY_SCHEMES = frozenset(_DIRECTORY_CLASSES)
 _DIRECTORY_ROUNDS = 10_000_000
 
 

@@ -18,6 +18,9 @@ from pathlib import Path
 
 from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
 
+#: Device, inode, time of the last change of the bytes, size: what tells that a file is still the same.
+Signature = tuple[int, int, int, int]
+
 #: lckpwdf(3) gives up after so many seconds.
 LOCK_TIMEOUT = 15.0
 _POLL = 0.02
@@ -128,7 +131,7 @@ class Snapshot:
 
     path: Path
     data: bytes
-    signature: tuple[int, int, int, int]
+    signature: Signature
 
 
 def read_file(path: Path) -> Snapshot | None:
@@ -159,11 +162,11 @@ def read_file(path: Path) -> Snapshot | None:
         os.close(fd)
 
 
-def _signature(status: os.stat_result) -> tuple[int, int, int, int]:
+def _signature(status: os.stat_result) -> Signature:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def signature(path: Path) -> tuple[int, int, int, int]:
+def signature(path: Path) -> Signature:
     """Return what changes when a file is written or replaced."""
     return _signature(path.lstat())
 

@@ -6,11 +6,12 @@ is still there, and what somebody else wrote is reported and left. A locked acco
 Several masters may deliver to one directory.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from beonss.core.accounts import Password
 from beonss.core.delivery import (
     DELIVERED,
     GroupState,
@@ -22,6 +23,9 @@ from beonss.core.delivery import (
     mark,
     shadow_hash,
 )
+from beonss.core.edits import AccountEdit, Findings
+from beonss.core.hashes import directory_parts, scheme_of
+from beonss.store.crypt import DIRECTORY_SCHEMES
 from beonss.targets.journal import Journal, Mark
 from beonss.targets.ldapwire import (
     ADD,
@@ -99,6 +103,57 @@ class LdapTarget:
         """Let the next delivery overwrite foreign passwords of these users, or of all in conflict now; once each."""
         self._reasserted.update(list(self._foreign) if names is None else names)
 
+    # What somebody else wrote there, made ours because an administrator says so
+
+    #: Nothing is taken over from a directory by itself; a source does that (:mod:`beonss.targets.directory`).
+    imports = False
+
+    def stirred(self) -> bool:
+        """Say no: a directory is looked at when there is something to deliver."""
+        return False
+
+    def contested(self) -> tuple[str, ...]:
+        """Return the users whose password there is not ours, as far as known."""
+        return tuple(sorted(self._foreign.copy()))
+
+    def look(self, adopt: Collection[str] | None = ()) -> tuple[str, ...]:  # noqa: ARG002 - only names count here
+        """Return nothing: users are named by whoever asks."""
+        return ()
+
+    def edits(self, states: Sequence[State], adopt: Collection[str] | None = ()) -> Findings:
+        """Return the passwords that stand in the directory, of the users that were named.
+
+        Raises:
+            TemporaryTargetError, PermanentTargetError: as for :meth:`deliver`.
+        """
+        found: list[AccountEdit] = []
+        strange: list[tuple[str, str, str]] = []
+        with LdapConnection(self.settings.server) as connection:
+            for state in states:
+                if isinstance(state, GroupState) or state.entry is None or not (adopt is None or state.name in adopt):
+                    continue
+                entry = self._find(connection, state.name)
+                if isinstance(entry, Outcome):
+                    strange.append(("user", state.name, entry.text))
+                    continue
+                made = self._secret(state, entry.attributes.get(self.settings.attribute.lower(), ()))
+                if isinstance(made, AccountEdit):
+                    found.append(made)
+                elif made:
+                    strange.append(("user", state.name, made))
+        return Findings(tuple(found), problems=tuple(strange))
+
+    def _secret(self, state: UserState, values: tuple[bytes, ...]) -> AccountEdit | str:
+        hashes = [crypt_form(value) for value in values]
+        if len(hashes) != 1 or hashes[0] is None:
+            return "the directory shows no single password that can be taken over"
+        if state.password is not None and state.password.hash == hashes[0]:
+            return ""
+        return AccountEdit("user", state.object, state.name, password=Password(hashes[0]))
+
+    def looked(self, refused: Sequence[tuple[str, str, str]] = ()) -> None:
+        """Note nothing: the delivery that follows finds its value there."""
+
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
@@ -135,7 +190,7 @@ class LdapTarget:
             self._reasserted.discard(state.name)
             return found
         attribute = self.settings.attribute
-        want = (self.settings.prefix + shadow_hash(state.password, state.locked)).encode("utf-8", "surrogateescape")
+        want = self._value(state.password, locked=state.locked)
         values = found.attributes.get(attribute.lower(), ())
         goal = _mark(want)
         if values == (want,):
@@ -162,6 +217,12 @@ class LdapTarget:
             self._settle(state, goal)
             return DELIVERED
         return self._unwilling(found.dn, result)
+
+    def _value(self, password: Password, *, locked: bool) -> bytes:
+        """Return what the attribute is to hold; a hash that came from a directory has its own prefix."""
+        own = directory_parts(password.hash) is not None and not locked
+        text = password.hash if own else self.settings.prefix + shadow_hash(password, locked)
+        return text.encode("utf-8", "surrogateescape")
 
     def _find(self, connection: LdapConnection, name: str) -> Found | Outcome:
         settings = self.settings
@@ -250,6 +311,18 @@ class LdapTarget:
             return self._unwilling(found.dn, result)
         self._journal.record([(self.settings.attribute, state.name, Mark(state.object, mark(state.password.hash)))])
         return DELIVERED
+
+
+def crypt_form(value: bytes) -> str | None:
+    """Return a directory's password value as it may stand in a register; None if no password can match it here."""
+    text = value.decode("utf-8", "surrogateescape")
+    parts = directory_parts(text)
+    if parts is not None and parts[0] != "CRYPT":
+        return text if parts[0] in DIRECTORY_SCHEMES else None
+    if parts is not None:
+        text = parts[1]
+    # A locked hash is not taken over: locking is a change of its own.
+    return text if scheme_of(text) is not None else None
 
 
 def _mark(value: bytes) -> str:

@@ -41,6 +41,7 @@ class _Files(shape.Shape):
     uid_floor: Floor | None = None
     gid_floor: Floor | None = None
     lock_timeout: Seconds = LOCK_TIMEOUT
+    edits: Literal["import", "report"] = "import"
 
 
 class _Ldap(shape.Shape):
@@ -188,6 +189,7 @@ def _files(reading: _Reading, path: Place, model: _Files, journals: Path, floors
         floors[0] if model.uid_floor is None else model.uid_floor,
         floors[1] if model.gid_floor is None else model.gid_floor,
         model.lock_timeout,
+        model.edits,
     )
 
 
