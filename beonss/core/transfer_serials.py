@@ -46,12 +46,13 @@ def is_newer(one: int, other: int) -> bool:
     return 0 < (one - other) % _RANGE < _RANGE // 2
 
 
-def choose_serials(edition: Edition, before: Mapping[DomainName, Served]) -> Choice:
+def choose_serials(edition: Edition, before: Mapping[DomainName, Served], *, guarded: bool = True) -> Choice:
     """Choose the serial of every zone.
 
     Args:
         edition: the zones with the serials as written.
         before: what was served last.
+        guarded: there are secondaries, who would never notice a change under an old serial.
     """
     served: dict[DomainName, Served] = {}
     stale: list[str] = []
@@ -61,7 +62,7 @@ def choose_serials(edition: Edition, before: Mapping[DomainName, Served]) -> Cho
         serial = written
         if last is not None and not is_newer(written, last.serial):
             serial = last.serial
-            if last.digest != digest:
+            if guarded and last.digest != digest:
                 serial = (last.serial + 1) % _RANGE
                 where = "[cluster] version" if apex in edition.zones.computed else "the serial in its SOA record"
                 stale.append(

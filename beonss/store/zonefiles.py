@@ -6,8 +6,9 @@ from beonss.core.description import DescriptionError, Problem
 from beonss.core.naming import Naming
 from beonss.core.overlay import Overlay, StaticRecord
 from beonss.core.overlay_check import check_overlay
-from beonss.core.records import domain
+from beonss.core.records import DomainName, domain, folded
 from beonss.errors import ConfigurationError
+from beonss.wire.tsig import Key, read_keys
 from beonss.wire.zonefile import MAX_SIZE, read_zone
 
 
@@ -61,3 +62,38 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{path}:{line}: is not UTF-8; write other bytes in names as \\DDD") from None
+
+
+def load_keys(naming: Naming, directory: Path) -> dict[DomainName, Key]:
+    """Return the TSIG keys of the files that a description names.
+
+    Args:
+        naming: the compiled description.
+        directory: what names of files are relative to.
+
+    Raises:
+        DescriptionError: a file cannot be read, anybody may read it, or a key that is used is in none of them.
+    """
+    settings = naming.description.dns
+    keys: dict[DomainName, Key] = {}
+    problems: list[Problem] = []
+    for written in settings.key_files:
+        path = directory / written.text
+        try:
+            text = _read(path)
+            if path.stat().st_mode & 0o007:
+                raise ConfigurationError(f"{path}: everybody can read it: chmod 600 {path}")
+        except (ConfigurationError, OSError) as error:
+            problems.append(Problem(naming.source, written.line, written.option, str(error)))
+            continue
+        found, mistakes = read_keys(text, str(path))
+        problems += mistakes
+        keys.update(found)
+    if not problems:
+        for used in settings.keys_used:
+            if folded(domain(used.text)) not in keys:
+                text = f"the key {used.text} is in none of the files in [dns.transfer] key_files; tsig-keygen makes one"
+                problems.append(Problem(naming.source, used.line, used.option, text))
+    if problems:
+        raise DescriptionError(problems)
+    return keys
