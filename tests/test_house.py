@@ -114,15 +114,22 @@ def printed_blocks(page: str) -> list[str]:
     return re.findall(r"^\.nf\n(.*?)^\.fi$", page, re.DOTALL | re.MULTILINE)
 
 
+def nested(words: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Yield a command and all below it; a group that only holds commands is none of its own below the first level."""
+    inner = command.commands if isinstance(command, click.Group) else {}
+    if not inner or " " not in words:
+        yield words, command
+    for name, each in inner.items():
+        yield from nested(f"{words} {name}", each)
+
+
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Yield each subcommand of ``beonss`` with its long options."""
     found: list[tuple[str, click.Command]] = []
     for name in COMMANDS:
         command = group.get_command(click.Context(group), name)
         assert command is not None
-        found.append((name, command))
-        if isinstance(command, click.Group):
-            found += [(f"{name} {inner}", each) for inner, each in command.commands.items()]
+        found += nested(name, command)
     for words, command in found:
         options = [o for p in command.params if not getattr(p, "hidden", False) for o in [*p.opts, *p.secondary_opts]]
         yield words, [option for option in options if option.startswith("--")]
@@ -346,10 +353,10 @@ class TestDocuments:
             if path.suffix not in {".py", ".md", ".service", ".toml"} or path.relative_to(ROOT).parts[0] == "tests":
                 continue
             for words in re.findall(r"\bbeonss ([a-z]+(?: [a-z]+)?(?: +[^\s\"'`;,)|]+)*)", path.read_text("utf-8")):
-                name, inner, *_ = [*words.split(" "), ""]
+                name, inner, innermost, *_ = [*words.split(" "), "", ""]
                 if name not in COMMANDS:
                     continue
-                options = known.get(f"{name} {inner}", known[name])
+                options = known.get(f"{name} {inner} {innermost}") or known.get(f"{name} {inner}", known[name])
                 given = {word.partition("=")[0] for word in words.split(" ") if word.startswith("--")}
                 if given - set(options) - {"--help"}:
                     wrong.append(f"{name_of(path)}: beonss {words}")

@@ -49,7 +49,9 @@ def entry_of(view: AccountView, identifier: str) -> UserEntry | GroupEntry:
     presence = view.presence(identifier)
     try:
         if register is not None and presence is not None:
-            return decode(UserEntry if presence.kind == "user" else GroupEntry, register.value)
+            if presence.kind == "user":
+                return decode(UserEntry, register.value)
+            return decode(GroupEntry, register.value)
     except MalformedError:
         pass
     raise Refused("unreadable", f"{view.describe(identifier)} has no entry that this version can read; delete it")

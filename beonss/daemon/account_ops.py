@@ -1,4 +1,4 @@
-"""What the ``beonss accounts`` command may ask of a master on the control socket. Root only, all of it.
+"""What ``beonss accounts`` may ask of a master on the control socket, and lists of accounts. Root only, all of it.
 
 Accounts of an import come in chunks, so that one request stays small and a shared commit short; each chunk is
 planned against what is held in that moment. No reply holds a hash.
@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from beonss.core import intents
-from beonss.core.accounts import GroupEntry, UserEntry
+from beonss.core.accounts import Kind
 from beonss.core.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
 from beonss.core.registers import Change, Register
 from beonss.core.view import AccountView, Group, User
 from beonss.daemon.deliveries import Deliveries
+from beonss.daemon.parameters import flag
 from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.wire.control import text_parameter
@@ -128,8 +128,8 @@ class AccountOperations:
         return plan(
             self._accounts.view,
             batch,
-            overwrite=_flag(parameters, "overwrite"),
-            revive=_flag(parameters, "revive"),
+            overwrite=flag(parameters, "overwrite"),
+            revive=flag(parameters, "revive"),
             coming=coming,
             uid_floor=floors.uid_floor,
             gid_floor=floors.gid_floor,
@@ -153,13 +153,16 @@ class AccountOperations:
         return {"count": len(rows)}
 
     async def show(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
-        """Say all that is known of the user, and of the group, of a ``name``; no hash."""
+        """Say all that is known of the user, or of the group if ``kind`` is ``group``, of a ``name``; no hash."""
         name = text_parameter(parameters, "name")
         view = self._accounts.view
-        user, group = view.user(name), view.group(name)
-        conflicts = [conflict.reason for conflict in view.conflicts() if conflict.value == name]
+        kind: Kind = "group" if parameters.get("kind") == "group" else "user"
+        user = view.user(name) if kind == "user" else None
+        group = view.group(name) if kind == "group" else None
+        claiming = set(view.claimants(kind, "name", name))
+        conflicts = [one.reason for one in view.conflicts() if claiming & {one.owner, *one.losers}]
         if user is None and group is None and not conflicts:
-            raise Refused("unknown-account", f"there is no user and no group {name!r}")
+            raise Refused(f"unknown-{kind}", f"there is no {kind} {name!r}")
         return {
             "user": None if user is None else self._user(user),
             "group": None if group is None else self._group(group),
@@ -202,79 +205,7 @@ class AccountOperations:
             found[target] = {"verdict": standing.verdict or "waiting", "text": standing.text}
         return found
 
-    async def conflicts(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
-        """Say which accounts are not served and why (``accounts``), and what is not ours at the targets."""
-        found = [
-            {"kind": one.kind, "reason": one.reason, "owner": one.owner, "losers": list(one.losers)}
-            for one in self._accounts.view.conflicts()
-        ]
-        return {"accounts": found, "targets": self._deliveries.conflicts()}
-
-    # --- changing ---------------------------------------------------------------------------------------------------
-
-    async def add(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
-        """Make a user, or a group if ``kind`` is ``group``; a missing number is the lowest never used."""
-        view, floors = self._accounts.view, self._floors()
-        name = text_parameter(parameters, "name")
-        if parameters.get("kind") == "group":
-            gid = _number(parameters, "gid", view.next_gid(floors.gid_floor))
-            _check_floor("gid", gid, floors.gid_floor)
-            await self._write(intents.create_group(view, GroupEntry(name, gid), self._clock()))
-            return {"name": name, "gid": gid, "message": f"group {name} has gid {gid}"}
-        uid = _number(parameters, "uid", view.next_uid(floors.uid_floor))
-        _check_floor("uid", uid, floors.uid_floor)
-        gid = _number(parameters, "gid", 100)
-        if gid == 0:
-            raise Refused("bad-entry", "gid 0 is the group of root")
-        entry = UserEntry(
-            name,
-            uid,
-            gid,
-            _words(parameters, "gecos", ""),
-            _words(parameters, "home", f"/home/{name}"),
-            _words(parameters, "shell", "/bin/sh"),
-        )
-        await self._write(intents.create_user(view, entry, self._clock()))
-        return {"name": name, "uid": uid, "message": f"user {name} has uid {uid} and no password: cpasswd {name}"}
-
-    async def modify(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
-        """Give a user other words: ``gid``, ``gecos``, ``home``, ``shell``; what is missing stays."""
-        view = self._accounts.view
-        name = text_parameter(parameters, "name")
-        old = intents.find_user(view, name).entry
-        gid = _number(parameters, "gid", old.gid)
-        if gid == 0:
-            raise Refused("bad-entry", "gid 0 is the group of root")
-        words = (_words(parameters, word, getattr(old, word)) for word in ("gecos", "home", "shell"))
-        written = await self._write(intents.modify_user(view, name, UserEntry(name, old.uid, gid, *words)))
-        return {"message": f"user {name} is changed" if written else f"user {name} is so already"}
-
-    async def delete(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
-        """Delete a user, or a group if ``kind`` is ``group``, or an unserved object if ``kind`` is ``id``."""
-        view = self._accounts.view
-        name = text_parameter(parameters, "name")
-        kind = parameters.get("kind", "user")
-        makers = {"user": intents.delete_user, "group": intents.delete_group, "id": intents.delete_object}
-        if not isinstance(kind, str) or kind not in makers:
-            raise MalformedError("kind is none of user, group and id")
-        await self._write(makers[kind](view, name))
-        return {"message": f"{kind} {name} is deleted; its number is not given away again"}
-
-    async def lock(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
-        """Lock a user, or unlock it if ``locked`` is false."""
-        name = text_parameter(parameters, "name")
-        locked = _flag(parameters, "locked")
-        written = await self._write(intents.set_lock(self._accounts.view, name, locked=locked))
-        word = "locked" if locked else "unlocked"
-        return {"message": f"user {name} is {word}" if written else f"user {name} is {word} already"}
-
-    async def member(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
-        """Put a ``user`` into a ``group``, or take it out if ``member`` is false."""
-        group, user = text_parameter(parameters, "group"), text_parameter(parameters, "user")
-        inside = _flag(parameters, "member")
-        make = intents.add_member if inside else intents.remove_member
-        await self._write(make(self._accounts.view, group, user))
-        return {"message": f"{user} is {'a' if inside else 'no'} member of {group}"}
+    # --- delivering ---------------------------------------------------------------------------------------------------
 
     async def reassert(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
         """Deliver ``names`` (null: all) to a ``target`` again, over what somebody else wrote there; ``shrink``."""
@@ -285,18 +216,12 @@ class AccountOperations:
         if target not in self._deliveries.targets():
             known = ", ".join(self._deliveries.targets()) or "none"
             raise Refused("unknown-target", f"this master has no target {target!r}; it has: {known}")
-        count = self._deliveries.reassert(target, names, shrink=_flag(parameters, "shrink"))
+        count = self._deliveries.reassert(target, names, shrink=flag(parameters, "shrink"))
         return {"count": count, "message": f"{count} accounts are delivered to {target} again; see: beonss status"}
 
     @property
     def _author(self) -> str:
         return f"root@{self._machine}"
-
-    async def _write(self, changes: Sequence[Change]) -> bool:
-        """Write changes; say whether there was anything to write."""
-        if changes:
-            await self._accounts.write(changes, self._author)
-        return bool(changes)
 
     def table(self) -> Mapping[str, Operation]:
         """Return the operations by name."""
@@ -306,12 +231,6 @@ class AccountOperations:
             "import": self.take,
             "list": self.listing,
             "show": self.show,
-            "conflicts": self.conflicts,
-            "add": self.add,
-            "modify": self.modify,
-            "delete": self.delete,
-            "lock": self.lock,
-            "member": self.member,
             "reassert": self.reassert,
         }
         return {f"accounts.{name}": Operation(function, needs_root=True) for name, function in run.items()}
@@ -347,33 +266,3 @@ def _chunk(parameters: Parameters) -> Batch:
     if len(batch.users) + len(batch.groups) > MAX_CHUNK:
         raise MalformedError(f"more than {MAX_CHUNK} accounts in one request")
     return batch
-
-
-def _flag(parameters: Parameters, name: str) -> bool:
-    value = parameters.get(name, False)
-    if not isinstance(value, bool):
-        raise MalformedError(f"{name} is neither true nor false")
-    return value
-
-
-def _number(parameters: Parameters, name: str, default: int) -> int:
-    value = parameters.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
-        raise MalformedError(f"{name} is no whole number from 0 to {2**32 - 1}")
-    return value
-
-
-def _words(parameters: Parameters, name: str, default: str) -> str:
-    value = parameters.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, str) or len(value) > 1024:
-        raise MalformedError(f"{name} is no text of at most 1024 characters")
-    return value
-
-
-def _check_floor(word: str, number: int, floor: int) -> None:
-    if number < floor:
-        raise Refused("below-floor", f"{word} {number} is below the cluster's floor {floor}")

@@ -121,7 +121,7 @@ class Deliveries:
             texts = lane.target.conflicts()
             told += texts[:limit]
             if limit is not None and len(texts) > limit:
-                told.append(f"{lane.target.name}: {len(texts) - limit} more; see: beonss accounts conflicts")
+                told.append(f"{lane.target.name}: {len(texts) - limit} more; see: beonss conflicts")
         return told
 
     def delivered(self, target: str, key: Key, stamp: Stamp) -> bool:  # noqa: ARG002 - later values replace earlier ones

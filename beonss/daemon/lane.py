@@ -278,7 +278,7 @@ class Lane:
             )
         if len(news) > COMPLAINTS:
             self.log.warn(
-                "{target} does not take {count} more accounts; see: beonss accounts show NAME",
+                "{target} does not take {count} more accounts; see: beonss user show NAME",
                 target=self.target.name,
                 count=len(news) - COMPLAINTS,
             )

@@ -123,5 +123,5 @@ def _conflicts(view: AccountView) -> list[str]:
     conflicts = view.conflicts()
     named = [conflict.reason for conflict in conflicts[:_NAMED]]
     if len(conflicts) > _NAMED:
-        named.append(f"{len(conflicts) - _NAMED} more accounts are in conflict: beonss accounts conflicts")
+        named.append(f"{len(conflicts) - _NAMED} more accounts are in conflict: beonss conflicts")
     return named

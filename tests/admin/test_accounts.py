@@ -5,13 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from support.fake_accounts import THERE, FakeAccounts, now
+from support.fake_accounts import FakeAccounts, now
 
 from beonss.admin import account_import, accounts
 from beonss.admin.account_import import CHUNK, chunks
-from beonss.core import intents
-from beonss.core.accounts import Password, UserEntry
-from beonss.core.view import AccountView
+from beonss.core.accounts import Password
 from beonss.daemon.account_ops import AccountOperations
 from beonss.daemon.deliveries import Standing
 from beonss.errors import Refused, StoreError, Unavailable
@@ -195,84 +193,12 @@ def test_no_daemon_is_said(run, monkeypatch):
 
     monkeypatch.setattr(accounts, "ControlClient", nobody)
     with pytest.raises(Unavailable):
-        run("list")
-
-
-def test_lists(run, daemon):
-    run(*FILES)
-    assert run("list").output == (
-        "frodo:active:1001:100:Frodo:/home/frodo:/bin/sh\nsam:locked:1002:100:Sam:/home/sam:/bin/sh\n"
-    )
-    assert run("list", "--groups").output == "hobbits:*:1100:frodo\n"
-    assert [row["name"] for row in json.loads(run("list", "--json", "--control", "/x").output)] == ["frodo", "sam"]
-    assert daemon.path == "/x"
-
-
-def test_control_characters_do_not_reach_the_terminal(run, daemon):
-    daemon.accounts.user("frodo", 1001)
-    entry = UserEntry("frodo", 1001, 100, "\x1b[31m\udce9", "/", "/bin/sh")
-    daemon.accounts.put_changes(intents.modify_user(daemon.accounts.view, "frodo", entry))
-    assert "frodo:active:1001:100:?[31m?:" in run("list").output
-    assert "\x1b" not in run("show", "frodo").output
-
-
-def test_showing_one(run):
-    run(*FILES)
-    shown = run("show", "frodo").output
-    for words in (
-        "user frodo (1001)",
-        "active",
-        "/home/frodo",
-        "2022-01-08",
-        "maximum (days)",
-        "hobbits",
-        "at local",
-        "waiting",
-    ):
-        assert words in shown
-    assert "entry by root@frodo" in shown
-    assert "group hobbits (1100)" in run("show", "hobbits").output
-    assert json.loads(run("show", "frodo", "--json").output)["user"]["uid"] == 1001
-    with pytest.raises(Refused):
-        run("show", "nobody")
-
-
-def test_making_and_changing(run, daemon):
-    view = daemon.accounts.view
-    assert run("add", "pippin", "--uid", "1200").output == "user pippin has uid 1200 and no password: cpasswd pippin\n"
-    assert run("add", "--group", "took", "--gid", "1200").output == "group took has gid 1200\n"
-    assert run("member", "took", "--add", "pippin").output == "pippin is a member of took\n"
-    assert run("member", "took", "-r", "pippin").output == "pippin is no member of took\n"
-    assert run("modify", "pippin", "--shell", "/bin/zsh").output == "user pippin is changed\n"
-    assert view.user("pippin").entry.shell == "/bin/zsh"
-    assert run("lock", "pippin").output == "user pippin is locked\n"
-    assert run("unlock", "pippin").output == "user pippin is unlocked\n"
-    assert run("delete", "pippin").output == "user pippin is deleted; its number is not given away again\n"
-    assert run("delete", "-g", "took").exit_code == 0
-    assert view.user("pippin") is None
-    for words in (
-        ("modify", "x"),
-        ("member", "x"),
-        ("reassert", "--target", "local"),
-        ("reassert", "a", "--all", "--target", "local"),
-    ):
-        assert run(*words).exit_code == 2
-
-
-def test_conflicts_have_an_exit_code_and_a_way_out(run, daemon):
-    assert run("conflicts").exit_code == 0
-    daemon.accounts.user("frodo", 1001)
-    loser = intents.create_user(AccountView(), UserEntry("frodo", 2000, 100, "", "/", ""), 99)
-    daemon.accounts.put_changes(loser, origin=THERE)
-    result = run("conflicts")
-    assert result.exit_code == 1
-    identifier = result.output.rsplit("--id ", maxsplit=1)[1].split(")")[0]
-    assert json.loads(run("conflicts", "--json").output)["accounts"][0]["losers"] == [identifier]
-    run("delete", "--id", identifier)
-    assert run("conflicts").exit_code == 0
+        run("reassert", "--target", "local", "--all")
 
 
 def test_reasserting(run, daemon):
+    for words in (("reassert", "--target", "local"), ("reassert", "a", "--all", "--target", "local")):
+        assert run(*words).exit_code == 2
     assert "2 accounts are delivered to local again" in run("reassert", "--target", "local", "frodo").output
     run("reassert", "--target", "local", "--all")
     run("reassert", "--target", "local", "--shrink")

@@ -175,7 +175,7 @@ def test_a_conflict_is_kept_shown_and_looked_at_again(bench):
         (bench.accounts.view.describe(bench.accounts.view.user("alice").id), "not ours"),
     )
     assert bench.deliveries.conflicts() == ["t: something"]
-    assert bench.deliveries.conflicts(0) == ["t: 1 more; see: beonss accounts conflicts"]
+    assert bench.deliveries.conflicts(0) == ["t: 1 more; see: beonss conflicts"]
     del target.answers["alice"]
     bench.turn(LOOK_AGAIN)
     assert target.user("alice") is not None
@@ -404,7 +404,7 @@ def test_what_a_target_does_not_take_is_logged_once_and_not_by_thousands(bench):
             bench.accounts.user(f"u{number}")
         bench.turn()
         assert len(told) == COMPLAINTS + 1
-        assert told[-1] == "t does not take 45 more accounts; see: beonss accounts show NAME"
+        assert told[-1] == "t does not take 45 more accounts; see: beonss user show NAME"
         for _ in range(30):
             bench.turn(LOOK_AGAIN)
         assert len(told) == COMPLAINTS + 1
