@@ -85,6 +85,9 @@ def open_connection(
         _check_owner(connection, path, version)
         _bring_up_to(connection, version, scripts)
         _check_pages(connection, path)
+        # A process that was killed may have left a commit that was written and never flushed. Read by us it would be
+        # told to peers as durable; the checkpoint flushes the WAL before anybody hears of it.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error as error:
         connection.close()
         raise _opening_error(error, path) from None
