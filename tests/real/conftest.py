@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from cluster import LoopbackCluster  # noqa: E402
+from support.netns import NetCluster, net_cluster  # noqa: E402
 
 ZONE = "fellow.aero.org"
 
@@ -40,3 +41,24 @@ def cluster(directory: Path, description: Path) -> Iterator[LoopbackCluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def networked() -> Iterator[NetCluster]:
+    """Return three masters, each in a network namespace of its own; made once, because it takes a while."""
+    with tempfile.TemporaryDirectory(prefix="bn-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        description = directory / "cluster.toml"
+        text = (ROOT / "examples" / "fellowship.toml").read_text()
+        # The cheapest hash that is allowed: these tests are about everything but hashing.
+        description.write_text(text + "\n[accounts]\nhash_cost = 5000\n")
+        with net_cluster(directory, description, ZONE, "frodo", "gamgee", "fellowship") as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="module")
+def net(networked: NetCluster) -> NetCluster:
+    """Return the same three masters, all running, every packet arriving, with people."""
+    networked.recover()
+    return networked

@@ -18,11 +18,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from cluster import BIN, ClusterError, LoopbackCluster, Machine
+from cluster import BIN, ClusterError, LoopbackCluster, Machine, wait_until
 from outside import Reply, ask_dns
 
+from beonss.store.database import Database
+from beonss.store.keys import load_roster
 from support.requires import missing
 
 T = TypeVar("T")
@@ -90,7 +92,7 @@ class Host:
                 finally:
                     os.close(namespace)
                 results.append(function())
-            except BaseException as error:  # noqa: BLE001 - raised again below
+            except BaseException as error:
                 errors.append(error)
 
         thread = threading.Thread(target=run, name=f"in {self.name}")
@@ -191,13 +193,61 @@ class NetCluster(LoopbackCluster):
             "--runtime", str(directory / "run"), "--nslcd", str(directory / "run" / "nslcd"), *more,
         )  # fmt: skip
         if not self.masters:
-            self.run(
-                "beonss", "init", "--state", str(directory / "state"), "--name", name, "--address", host.address
-            )
+            self.run("beonss", "init", "--state", str(directory / "state"), "--name", name, "--address", host.address)
         else:
             self.join(machine, next(iter(self.masters.values())))  # type: ignore[arg-type]
         self.masters[name] = machine
         return machine
+
+    def recover(self) -> None:
+        """Heal the network, and start again what does not run or runs in another way than at first."""
+        self.network.heal()
+        for machine in self.masters.values():
+            if machine.environment or machine.process is None or machine.process.poll() is not None:
+                machine.kill()
+                machine.environment = {}
+                machine.start()
+        for machine in self.masters.values():
+            machine.wait_ready(self.zone)
+        self.wait_equal()
+
+    def reaches(self, machine: Machine, other: str) -> bool:
+        """Say whether a master is connected to another, by its own account."""
+        return bool(self.member(machine, other)["reachable"])
+
+    def member(self, machine: Machine, other: str) -> dict[str, Any]:
+        """Return what a master's status says of another."""
+        members: Any = self.status(machine)["members"]
+        return next(dict(member) for member in members if member["name"] == other)
+
+    def wait_equal(self, seconds: float = 30) -> None:
+        """Wait until all masters reach each other and nothing is buffered for any."""
+
+        def equal() -> bool:
+            documents: list[Any] = [self.status(machine) for machine in self.masters.values()]
+            return all(m["reachable"] and m["buffered"] == 0 for document in documents for m in document["members"])
+
+        wait_until(equal, "every master holds what the others hold", seconds)
+
+    def digests(self) -> set[bytes]:
+        """Stop all masters, look at what they hold on disk, start them again; one digest means that all are equal."""
+        found = set()
+        for machine in self.masters.values():
+            machine.stop()
+        for machine in self.masters.values():
+            state = machine.directory / "state"
+            database = Database(state / "accounts.db", load_roster(state).cluster)
+            found.add(database.digest())
+            database.close()
+        for machine in self.masters.values():
+            machine.start()
+        for machine in self.masters.values():
+            machine.wait_ready(self.zone)
+        return found
+
+    def change(self, machine: Machine, user: str, password: str) -> subprocess.CompletedProcess[str]:
+        """Run cpasswd as root of a master."""
+        return self.run("cpasswd", user, "--stdin", "--socket", str(machine.control), text=f"{password}\n", check=False)
 
     def join(self, machine: NetMachine, inviter: NetMachine) -> None:
         """Invite a machine whose state directory is empty, and let it join."""
