@@ -144,7 +144,7 @@ class Edits:
 
     async def start(self) -> None:
         """Begin to look, once the boot reconciliation is over."""
-        if not any(target.imports for target in self._targets.values()):
+        if not self._targets:
             return
         await self._ready()
         if not self._stopped:
@@ -166,7 +166,7 @@ class Edits:
 
     async def _poll(self) -> None:
         for name, target in self._targets.items():
-            if not target.imports or self._stopped or self._locks[name].locked:
+            if self._stopped or self._locks[name].locked:
                 continue
             try:
                 if await self._in_thread(target.stirred):
@@ -208,9 +208,23 @@ class Edits:
             findings: Findings = await self._in_thread(target.edits, known, adopt)
             changed: list[str] = []
             refused: list[tuple[str, str, str]] = list(findings.problems)
+            if not target.imports and adopt is not None and not adopt:
+                refused += _told(findings)
+                findings = Findings()
+            # Users before groups: who is new may be a member.
+            revive = adopt is None or bool(adopt)
             for edit in findings.edits:
-                await self._take(target, edit, changed, refused)
-            await self._make(target, findings, changed, refused, revive=adopt is None or bool(adopt))
+                if edit.kind == "user":
+                    await self._take(target, edit, changed, refused)
+            for start in range(0, len(findings.users), CHUNK):
+                batch = Batch(findings.users[start : start + CHUNK], (), ())
+                await self._plan(target, batch, changed, refused, revive=revive)
+            for edit in findings.edits:
+                if edit.kind == "group":
+                    await self._take(target, edit, changed, refused)
+            for start in range(0, len(findings.groups), CHUNK):
+                batch = Batch((), findings.groups[start : start + CHUNK], ())
+                await self._plan(target, batch, changed, refused, revive=revive)
             await self._in_thread(target.looked, refused)
         finally:
             self._locks[target.name].release()
@@ -244,23 +258,8 @@ class Edits:
             if changes:
                 changed.append(f"{edit.kind} {edit.name}: {', '.join(edit.parts)}")
 
-    async def _make(
-        self,
-        target: Editable,
-        findings: Findings,
-        changed: list[str],
-        refused: list[tuple[str, str, str]],
-        *,
-        revive: bool,
-    ) -> None:
-        """Make the accounts that are new there: users first, they may be members of the groups."""
-        for start in range(0, len(findings.users), CHUNK):
-            await self._plan(target, Batch(findings.users[start : start + CHUNK], (), ()), changed, refused, revive)
-        for start in range(0, len(findings.groups), CHUNK):
-            await self._plan(target, Batch((), findings.groups[start : start + CHUNK], ()), changed, refused, revive)
-
     async def _plan(
-        self, target: Editable, batch: Batch, changed: list[str], refused: list[tuple[str, str, str]], revive: bool
+        self, target: Editable, batch: Batch, changed: list[str], refused: list[tuple[str, str, str]], *, revive: bool
     ) -> None:
         floors, view = self._floors(), self._accounts.view
         made = plan(view, batch, revive=revive, uid_floor=floors.uid_floor, gid_floor=floors.gid_floor)
@@ -281,6 +280,13 @@ class Edits:
             elif item.action != "unchanged":
                 word = "new" if item.action == "create" else ", ".join(item.details)
                 changed.append(f"{item.kind} {item.name}: {word}")
+
+
+def _told(findings: Findings) -> list[tuple[str, str, str]]:
+    why = "edits are only reported here"
+    told = [(edit.kind, edit.name, f"{', '.join(edit.parts)}; {why}") for edit in findings.edits]
+    told += [("user", record.entry.name, f"new; {why}") for record in findings.users]
+    return told + [("group", group.entry.name, f"new; {why}") for group in findings.groups]
 
 
 def edit_operations(edits: Edits) -> Mapping[str, Operation]:

@@ -117,6 +117,7 @@ class FilesTarget:
         self._looked: dict[str, Signature | None] | None = None
         self._polled: dict[str, Signature | None] | None = None
         self._looking: dict[str, Signature | None] | None = None
+        self._changed: dict[str, dict[str, str]] = {}
         self._notes: list[Entry] = []
         self._alarm = ""
         self._new: dict[tuple[str, str], str] = {}
@@ -206,7 +207,7 @@ class FilesTarget:
         with self._locked():
             files = read_files(self.etc, self.settings.uid_floor, self.settings.gid_floor)
             self._looking = {name: _signature_of(files, name) for name in FILES}
-            changed = foreign(files, self._journal)
+            changed = self._changed = foreign(files, self._journal)
             for key in [key for key in self._edited if key[1] not in changed.get(key[0], {})]:
                 del self._edited[key]
             new, notes = newcomers(files, self._journal)
@@ -239,8 +240,9 @@ class FilesTarget:
         self._looked = self._looking
         for kind, name, text in refused:
             file = "passwd" if kind == "user" else "group"
+            where = next((other for other in FILES if name in self._changed.get(other, ())), file)
             place = self._new if self._journal.get(file, name) is None else self._edited
-            place[file, name] = f"{self.etc / file}: {name} is not taken over: {text}" + self._ways(name)
+            place[where, name] = f"{self.etc / where}: {name} is not taken over: {text}" + self._ways(name)
 
     def _ways(self, name: str) -> str:
         return (

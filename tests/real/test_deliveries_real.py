@@ -18,6 +18,7 @@ TARGETS = """
 name = "local"
 type = "files"
 root = "{root}"
+edits = "report"
 
 [[target]]
 name = "directory"
@@ -169,8 +170,8 @@ def test_an_edit_by_hand_is_an_alarm_until_it_is_reasserted(cluster, machine, di
     ours = shadow_line(directory, "frodo")
     theirs = ours.replace("$6$", "$6$0")
     shadow.write_text(shadow.read_text().replace(ours, theirs))
-    accounts(cluster, machine, "lock", "frodo")
     wait_until(lambda: any("frodo" in alarm for alarm in cluster.status(machine)["alarms"]), "the edit is an alarm")
+    accounts(cluster, machine, "lock", "frodo")
     assert shadow_line(directory, "frodo") == theirs
     assert accounts(cluster, machine, "conflicts", check=False).returncode == 1
     accounts(cluster, machine, "reassert", "--target", "local", "frodo")
