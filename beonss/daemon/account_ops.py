@@ -9,18 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from beonss.core.accounts import Kind
+from beonss.core.accounts import Kind, Password
 from beonss.core.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
+from beonss.core.intents import set_password
 from beonss.core.registers import Change, Register
 from beonss.core.view import AccountView, Group, User
 from beonss.daemon.deliveries import Deliveries
-from beonss.daemon.parameters import flag
+from beonss.daemon.parameters import flag, number
 from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
-from beonss.wire.control import text_parameter
+from beonss.wire.control import secret_parameter, text_parameter
 
 #: Records in one chunk at most: a commit of more would hold up password changes.
 MAX_CHUNK = 2000
+#: Milliseconds in a day.
+_DAY = 86_400_000
 #: Accounts in one event of a list.
 _LISTED = 500
 
@@ -122,6 +125,23 @@ class AccountOperations:
         if changes:
             written += len(await self._accounts.write(changes, self._author))
         return {**_planned(made), "written": written}
+
+    async def set_hash(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
+        """Give the user ``name`` a ready-made ``hash`` (crypt(5)), as ``chpasswd -e`` does; ``changed`` is its day.
+
+        For programs that bring many over one connection. The answer comes when it is durable here and holds
+        ``written``, 0 if it was so already. Whatever else is said of passwords (policy, ageing) is not looked at.
+        """
+        name, hash_ = text_parameter(parameters, "name"), secret_parameter(parameters, "hash")
+        day = number(parameters, "changed")
+        if not hash_:
+            raise MalformedError("parameter 'hash' is missing")
+        try:
+            password = Password(hash_.decode("ascii"), self._clock() // _DAY if day is None else day)
+        except UnicodeDecodeError:
+            raise MalformedError("parameter 'hash' is no crypt(5) string") from None
+        changes = set_password(self._accounts.view, name, password)
+        return {"written": len(await self._accounts.write(changes, self._author)) if changes else 0}
 
     def _plan(self, batch: Batch, parameters: Parameters, coming: Sequence[str] = ()) -> Plan:
         floors = self._floors()
@@ -229,6 +249,7 @@ class AccountOperations:
             "terms": self.terms,
             "plan": self.plan,
             "import": self.take,
+            "set-hash": self.set_hash,
             "list": self.listing,
             "show": self.show,
             "reassert": self.reassert,

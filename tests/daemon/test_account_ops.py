@@ -214,3 +214,22 @@ def test_all_of_it_is_for_root(bench):
     assert all(operation.needs_root for operation in table.values())
     assert all(name.startswith("accounts.") for name in table)
     assert bench.ask("terms") == {"uid_floor": 1000, "gid_floor": 1000, "machine": "frodo", "targets": ["local"]}
+
+
+def test_a_ready_made_hash_is_taken_and_said_to_nobody(bench):
+    bench.ask("import", users=[user()])
+    assert bench.ask("set-hash", name="frodo", hash="$6$s$2", changed=20001) == {"written": 1}
+    assert bench.accounts.view.user("frodo").password == Password("$6$s$2", 20001)
+    assert bench.ask("set-hash", name="frodo", hash="$6$s$2", changed=20001) == {"written": 0}
+    assert bench.ask("set-hash", name="frodo", hash="$6$s$3") == {"written": 1}
+    assert bench.accounts.view.user("frodo").password == Password("$6$s$3", 0)
+
+
+@pytest.mark.parametrize("bad", [{}, {"hash": ""}, {"hash": 7}, {"hash": "\u00e9"}, {"hash": "x" * 513}])
+def test_what_is_no_hash_changes_nothing(bench, bad):
+    bench.ask("import", users=[user()])
+    with pytest.raises(MalformedError):
+        bench.ask("set-hash", name="frodo", **bad)
+    with pytest.raises(Refused, match="hash"):
+        bench.ask("set-hash", name="frodo", hash="a:b")
+    assert bench.accounts.view.user("frodo").password == Password("$6$s$1", 19000)
