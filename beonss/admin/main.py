@@ -15,15 +15,18 @@ from beonss.errors import BeonssError
 #: command -> (module that defines ``command``, one line for ``beonss --help``).
 COMMANDS = {
     "accounts": ("beonss.admin.accounts", "Import users and groups, and deliver them to targets again."),
+    "backup": ("beonss.admin.backup", "Write a backup of this master, while it runs or not."),
     "check": ("beonss.admin.check", "Prove a cluster description two-way and free of overlaps."),
     "conflicts": ("beonss.admin.conflicts", "List accounts in conflict, and settle them."),
     "explain": ("beonss.admin.explain", "Say which rule gives a name or an address, and what each door answers."),
+    "export": ("beonss.admin.export", "Write all users and groups as passwd files or LDIF."),
     "group": ("beonss.admin.group", "List, make and change groups, and who is in them."),
     "hosts": ("beonss.admin.hosts", "Write the description as /etc/hosts."),
     "init": ("beonss.admin.init", "Make a new cluster: its key and its first master."),
     "invite": ("beonss.admin.invite", "Make a one-time token that lets a machine join as a master."),
     "join": ("beonss.admin.join", "Join a cluster as a master, with a token."),
     "members": ("beonss.admin.members", "List or remove the masters of the cluster."),
+    "restore": ("beonss.admin.restore", "Make the state directory of a master from a backup."),
     "status": ("beonss.admin.status", "Show members, buffered changes, targets and the age of memory."),
     "user": ("beonss.admin.user", "List, make and change users."),
 }

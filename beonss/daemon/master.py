@@ -24,10 +24,12 @@ from beonss.core.lookup import LocalNames, Lookups, Rules
 from beonss.core.policy import Policy
 from beonss.core.zone import UnknownZones
 from beonss.daemon.account_changes import AccountChanges
+from beonss.daemon.account_export import export_operation
 from beonss.daemon.account_life import AccountLife
 from beonss.daemon.account_ops import account_operations
 from beonss.daemon.accounts import Accounts
 from beonss.daemon.audit_trail import AuditTrail
+from beonss.daemon.backup_operation import backup_operation
 from beonss.daemon.booting import Booting
 from beonss.daemon.conflict_ops import ConflictOperations
 from beonss.daemon.deliveries import Deliveries
@@ -373,12 +375,13 @@ class Master:
         def floors() -> Settings:
             return self.naming.settings
 
+        trail = AuditTrail(self.audit, self._reactor.seconds)
         changes = AccountChanges(
             self._reactor,
             accounts=self.accounts,
             masters=self.sync,
             ready=self.booting.ready,
-            trail=AuditTrail(self.audit, self._reactor.seconds),
+            trail=trail,
             machine=self.name,
         )
         life = AccountLife(
@@ -389,7 +392,19 @@ class Master:
             machine=self.name,
         )
         conflicts = ConflictOperations(self.accounts, changes, life, foreign=self.deliveries.conflicts, floors=floors)
-        return {**life.table(), **conflicts.table()}
+        backup = backup_operation(
+            self.accounts,
+            trail,
+            machine=self.name,
+            cluster=self.membership.roster.cluster,
+            state=self._settings.state,
+        )
+        return {
+            **life.table(),
+            **conflicts.table(),
+            "accounts.export": export_operation(self.accounts, trail, self.name),
+            "backup": backup,
+        }
 
     def _operations(self) -> Mapping[str, Operation]:
         async def status(parameters: Mapping[str, Any], peer: Any, report: Any) -> Mapping[str, Any]:  # noqa: ARG001
