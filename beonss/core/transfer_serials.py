@@ -67,7 +67,7 @@ def choose_serials(edition: Edition, before: Mapping[DomainName, Served], *, gua
                 where = "[cluster] version" if apex in edition.zones.computed else "the serial in its SOA record"
                 stale.append(
                     f"the zone {shown(apex)} has changed, but its serial {written} is not higher than {last.serial}, "
-                    f"which secondaries may have: raise {where} to {max(serial, written) + 1} or more"
+                    f"which secondaries may have: raise {where} to {serial} or more"
                 )
         served[apex] = Served(serial, digest)
     return Choice(served, tuple(stale))

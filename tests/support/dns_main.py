@@ -1,12 +1,17 @@
 """A DNS server of a description alone, run as a program by :mod:`support.dns_process`.
 
 ``python dns_main.py DESCRIPTION HOST[:PORT]...`` prints the port of the first host, which the others get too, and
-then answers each line of standard input with a line of JSON: ``counters``; ``load DESCRIPTION``. It ends with its
-input.
+then answers each line of standard input with a line of JSON: ``counters``; ``load DESCRIPTION``, which a serial that
+did not rise makes ``{"refused": ...}``. It ends with its input. Serials are remembered in the directory that
+BEONSS_TEST_STATE names, if any.
 """
 
 import json
+import os
+import secrets
 import sys
+import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,16 +28,12 @@ from twisted.logger import (
 from twisted.protocols.basic import LineReceiver
 
 from beonss.core.endpoints import Endpoint, parse_endpoint
-from beonss.core.zone import Zones
+from beonss.core.zone import UnknownZones
+from beonss.daemon.served_zones import ServedZones
 from beonss.errors import ConfigurationError
 from beonss.net.dns import DNSServer
 from beonss.net.dns_listen import DNSListeners, listen_dns
 from beonss.wire.description import parse
-
-
-def zones(name: str) -> Zones:
-    """Read a description."""
-    return Zones(parse(Path(name).read_bytes(), name))
 
 
 class Commands(LineReceiver):
@@ -40,20 +41,29 @@ class Commands(LineReceiver):
 
     delimiter = b"\n"
 
-    def __init__(self, server: DNSServer, listeners: list[DNSListeners]) -> None:
+    def __init__(self, zones: ServedZones, server: DNSServer, listeners: list[DNSListeners]) -> None:
+        self.zones = zones
         self.server = server
         self.listeners = listeners
 
     def lineReceived(self, line: bytes) -> None:
         """Obey."""
         word, _, rest = line.decode().partition(" ")
+        result: dict[str, Any] = {}
         if word == "load":
-            self.server.replace(zones(rest))
-        self.sendLine(json.dumps(asdict(self.server.counters())).encode())
+            try:
+                self.zones.take(self.zones.load(parse(Path(rest).read_bytes(), rest)), self.server)
+            except ConfigurationError as error:
+                result = {"refused": str(error)}
+        transfers = self.zones.transfers
+        result |= asdict(self.server.counters())
+        result |= {"full": transfers.full, "incremental": transfers.incremental, "heard": self.zones.notifier.heard}
+        self.sendLine(json.dumps(result).encode())
 
     def connectionLost(self, reason: object = None) -> None:
         """Stop listening, then stop."""
         running: Any = reactor
+        self.zones.stop()
         stopped = DeferredList([each.stopListening() for each in self.listeners])
         stopped.addBoth(lambda _: running.stop())
 
@@ -64,7 +74,17 @@ def main(description: str, *hosts: str) -> None:
     globalLogBeginner.beginLoggingTo(
         [FilteringLogObserver(textFileLogObserver(sys.stderr), [loud])], redirectStandardIO=False
     )
-    server = DNSServer(zones(description), identity=b"test")
+    scratch = tempfile.TemporaryDirectory()
+    zones = ServedZones(
+        reactor,
+        description=Path(description),
+        state=Path(os.environ.get("BEONSS_TEST_STATE", scratch.name)),
+        now=time.time,
+        new_id=lambda: secrets.randbits(16),
+        sources=[parse_endpoint(host, 0).host for host in hosts],
+    )
+    server = DNSServer(UnknownZones(), identity=b"test", transfers=zones.transfers)
+    zones.take(zones.load(parse(Path(description).read_bytes(), description)), server)
     listeners: list[DNSListeners] = []
     port = 0
     for host in hosts:
@@ -75,9 +95,10 @@ def main(description: str, *hosts: str) -> None:
             sys.exit(str(error))
         port = listeners[0].addresses[0].port
     print(port, flush=True)
-    stdio.StandardIO(Commands(server, listeners))
+    stdio.StandardIO(Commands(zones, server, listeners))
     running: Any = reactor
     running.run()
+    scratch.cleanup()
 
 
 if __name__ == "__main__":

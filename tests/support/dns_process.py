@@ -39,8 +39,16 @@ class DNSProcess:
 
 
 @contextlib.contextmanager
-def dns_process(description: Path = EXAMPLE, hosts: tuple[str, ...] = ("127.0.0.1",)) -> Iterator[DNSProcess]:
-    """Run a server; at the end it must stop by itself, with exit code 0 and nothing on standard error."""
+def dns_process(
+    description: Path = EXAMPLE, hosts: tuple[str, ...] = ("127.0.0.1",), *, complaint: str = ""
+) -> Iterator[DNSProcess]:
+    """Run a server; at the end it must stop by itself, with exit code 0 and nothing on standard error.
+
+    Args:
+        description: what it serves.
+        hosts: where it listens.
+        complaint: what it must have logged as an error instead of nothing.
+    """
     process = subprocess.Popen(
         dns_command(description, *hosts),
         stdin=subprocess.PIPE,
@@ -52,7 +60,10 @@ def dns_process(description: Path = EXAMPLE, hosts: tuple[str, ...] = ("127.0.0.
     try:
         yield DNSProcess(process)
         _, errors = process.communicate(timeout=20)
-        assert (process.returncode, errors) == (0, "")
+        if complaint:
+            assert (process.returncode, complaint in errors) == (0, True)
+        else:
+            assert (process.returncode, errors) == (0, "")
     finally:
         if process.poll() is None:
             process.kill()
