@@ -284,12 +284,24 @@ class Edits:
 
 def _told(findings: Findings) -> list[tuple[str, str, str]]:
     why = "edits are only reported here"
-    told = [(edit.kind, edit.name, f"{', '.join(edit.parts)}; {why}") for edit in findings.edits]
+    told: list[tuple[str, str, str]] = [
+        (edit.kind, edit.name, f"{', '.join(edit.parts)}; {why}") for edit in findings.edits
+    ]
     told += [("user", record.entry.name, f"new; {why}") for record in findings.users]
     return told + [("group", group.entry.name, f"new; {why}") for group in findings.groups]
 
 
-def edit_operations(edits: Edits) -> Mapping[str, Operation]:
+class Followable(Protocol):
+    """Sources of accounts: :class:`beonss.daemon.sources.Sources`."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return their names."""
+
+    async def adopt(self, name: str) -> Taken:
+        """Take over what one says, whatever speaks against it."""
+
+
+def edit_operations(edits: Edits, sources: Followable | None = None) -> Mapping[str, Operation]:
     """Return what ``beonss accounts adopt`` may ask on the control socket."""
 
     async def adopt(parameters: Mapping[str, Any], peer: Peer, report: Report) -> Mapping[str, Any]:  # noqa: ARG001
@@ -297,7 +309,13 @@ def edit_operations(edits: Edits) -> Mapping[str, Operation]:
         names = parameters.get("names")
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise MalformedError("names is not a list of names")
-        taken = await edits.adopt(text_parameter(parameters, "target"), names)
+        target = text_parameter(parameters, "target")
+        if sources is not None and target in sources.names():
+            if names is not None:
+                raise Refused("bad-request", f"{target} is a source: it is followed as a whole; say --all")
+            taken = await sources.adopt(target)
+        else:
+            taken = await edits.adopt(target, names)
         refused = [f"{kind} {name}: {why}" for kind, name, why in taken.refused]
         return {
             "changed": list(taken.changed),

@@ -1,4 +1,4 @@
-"""The delivery targets that a master's ``--targets`` file names."""
+"""The delivery targets and the sources of accounts that a master's ``--targets`` file names."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ from beonss.core.description import Settings
 from beonss.daemon.deliveries import Target
 from beonss.errors import ConfigurationError, StoreError
 from beonss.store.statefile import read_file
-from beonss.targets.settings import MAX_BYTES, open_targets, parse
+from beonss.targets.directory import DirectorySettings
+from beonss.targets.settings import MAX_BYTES, open_targets, parse, parse_sources
 
 
 def read_targets(path: Path | None, state: Path, settings: Settings) -> list[Target]:
@@ -23,16 +24,35 @@ def read_targets(path: Path | None, state: Path, settings: Settings) -> list[Tar
     """
     if path is None:
         return []
+    data, journals = _data(path), _journals(state)
+    parse_sources(data, str(path), journals)
+    named = parse(data, str(path), journals, uid_floor=settings.uid_floor, gid_floor=settings.gid_floor)
+    return list(open_targets(named))
+
+
+def read_sources(path: Path | None, state: Path, settings: Settings) -> tuple[DirectorySettings, ...]:
+    """Return the sources; arguments and errors as for :func:`read_targets`."""
+    if path is None:
+        return ()
+    return parse_sources(
+        _data(path), str(path), _journals(state), uid_floor=settings.uid_floor, gid_floor=settings.gid_floor
+    )
+
+
+def _data(path: Path) -> bytes:
     try:
         data = read_file(path, MAX_BYTES)
     except StoreError as error:
         raise ConfigurationError(str(error)) from None
     if data is None:
         raise ConfigurationError(f"{path}: there is no such file; --targets names it")
+    return data
+
+
+def _journals(state: Path) -> Path:
     journals = state / "targets"
     try:
         journals.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{journals}: cannot be made: {error.strerror}") from None
-    named = parse(data, str(path), journals, uid_floor=settings.uid_floor, gid_floor=settings.gid_floor)
-    return list(open_targets(named))
+    return journals

@@ -8,7 +8,7 @@ import contextlib
 import ssl
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from math import ceil
@@ -48,6 +48,11 @@ SUCCESS = 0
 TRANSIENT = frozenset({1, 3, 51, 52, 80})
 #: The value that was to be replaced is not there any more: noSuchAttribute, attributeOrValueExists, assertionFailed.
 OVERTAKEN = frozenset({16, 20, 122})
+
+#: The server's own limits ended an answer: timeLimitExceeded, sizeLimitExceeded, adminLimitExceeded.
+_CUT = frozenset({3, 4, 11})
+#: RFC 2696.
+_PAGED = "1.2.840.113556.1.4.319"
 
 TlsMode = Literal["ldaps", "starttls", "none"]
 
@@ -268,6 +273,40 @@ class LdapConnection:
             for one in response or ()
             if one.get("type") == "searchResEntry"
         ]
+
+    def pages(self, base: str, filter_text: str, attributes: Sequence[str], size: int = 500) -> Iterator[Found]:
+        """Yield all entries below ``base``, in pages (RFC 2696); references to other servers are not followed.
+
+        Raises:
+            TemporaryTargetError: the server went away, is busy, or ended the answer early: nothing can be concluded
+                from what it sent so far.
+            PermanentTargetError: it does not let us search there.
+        """
+        cookie: bytes | None = None
+        while True:
+            good, result, response, _ = self._ask(
+                self._connection.search,
+                base,
+                filter_text,
+                attributes=list(attributes),
+                paged_size=size,
+                paged_cookie=cookie,
+            )
+            outcome = _result(result)
+            if not good and outcome.code != SUCCESS:
+                kind = (
+                    TemporaryTargetError if outcome.code in TRANSIENT or outcome.code in _CUT else PermanentTargetError
+                )
+                raise kind(f"{self.uri}: does not show all below {base!r}: {outcome.text}")
+            for one in response or ():
+                if one.get("type") == "searchResEntry":
+                    yield Found(
+                        one["dn"], {name.lower(): tuple(values) for name, values in one["raw_attributes"].items()}
+                    )
+            control = (result.get("controls") or {}).get(_PAGED) or {}
+            cookie = (control.get("value") or {}).get("cookie")
+            if not cookie:
+                return
 
     def modify(self, dn: str, changes: Mapping[str, Any], absent: str | None = None) -> Result:
         """Change an entry, on condition that it has no attribute ``absent``, where the server can check that.

@@ -1,4 +1,6 @@
-"""The file that names a master's delivery targets: one ``[[target]]`` for each, checked before anything is opened.
+"""The file that names a master's delivery targets and sources, checked before anything is opened.
+
+One ``[[target]]`` for each target, one ``[[source]]`` for each source of accounts.
 
 Every mistake is told with its line, as for the cluster's description.
 """
@@ -13,6 +15,7 @@ from pydantic import Field
 
 from beonss.core.description import DescriptionError, Problem
 from beonss.targets.command import CommandSettings, CommandTarget
+from beonss.targets.directory import DirectorySettings
 from beonss.targets.etcfiles import LOCK_TIMEOUT
 from beonss.targets.files import FilesSettings, FilesTarget
 from beonss.targets.ldap import DEFAULT_FILTER, LdapSettings, LdapTarget
@@ -31,6 +34,7 @@ _TYPES = ("files", "ldap", "command")
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Floor = Annotated[int, Field(ge=1, lt=2**32)]
+Filter = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^\(.*\)$")]
 Attribute = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
 
 
@@ -70,6 +74,28 @@ class _Command(shape.Shape):
     shared: bool = False
 
 
+class _Source(shape.Shape):
+    name: shape.Text
+    type: Literal["ldap"]
+    uris: Annotated[list[shape.Text], Field(min_length=1, max_length=16)]
+    users: shape.Text
+    groups: shape.Text | None = None
+    bind_dn: shape.Text | None = None
+    password_file: shape.Text | None = None
+    starttls: bool = True
+    ca_file: shape.Text | None = None
+    timeout: Seconds = 10.0
+    user_filter: Filter = "(objectClass=posixAccount)"
+    group_filter: Filter = "(objectClass=posixGroup)"
+    schema_: Annotated[Literal["rfc2307", "rfc2307bis"], Field(alias="schema")] = "rfc2307"
+    passwords: bool = True
+    missing: Literal["report", "lock", "delete"] = "report"
+    uid_floor: Floor | None = None
+    gid_floor: Floor | None = None
+    interval: Seconds = 60.0
+    full: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
+
+
 _SHAPES: dict[str, type[_Files | _Ldap | _Command]] = {"files": _Files, "ldap": _Ldap, "command": _Command}
 
 
@@ -103,13 +129,13 @@ def parse(
     document, lines = _document(data, filename)
     reading = _Reading(filename, lines)
     for name in document:
-        if name != "target":
-            reading.at((name,), shape.unknown(name, ("target",)))
+        if name not in {"target", "source"}:
+            reading.at((name,), shape.unknown(name, ("target", "source")))
     entries = document.get("target", [])
     if not isinstance(entries, list):
         reading.at(("target",), "must be an array of tables; write [[target]]")
         entries = []
-    if not entries and not reading.problems:
+    if not entries and not reading.problems and "source" not in document:
         reading.at((), "names no target; write [[target]], or start the master without --targets")
     settings: list[TargetSettings] = []
     names: set[str] = set()
@@ -124,6 +150,67 @@ def parse(
     if reading.problems:
         raise DescriptionError(reading.problems)
     return tuple(settings)
+
+
+def parse_sources(
+    data: bytes, filename: str, journals: Path, *, uid_floor: int = 1000, gid_floor: int = 1000
+) -> tuple[DirectorySettings, ...]:
+    """Read the sources of the file of targets; arguments as for :func:`parse`, which looks at the rest of the file.
+
+    Raises:
+        DescriptionError: every mistake found in them, with its line.
+    """
+    document, lines = _document(data, filename)
+    reading = _Reading(filename, lines)
+    entries = document.get("source", [])
+    if not isinstance(entries, list):
+        reading.at(("source",), "must be an array of tables; write [[source]]")
+        entries = []
+    targets = document.get("target", [])
+    names = {one.get("name") for one in targets if isinstance(one, dict)} if isinstance(targets, list) else set()
+    made = []
+    for number, entry in enumerate(entries):
+        one = _source(reading, ("source", number), entry, journals, (uid_floor, gid_floor))
+        if one is not None:
+            if one.name in names:
+                reading.at(("source", number, "name"), f"{one.name!r} is the name of another target or source already")
+            names.add(one.name)
+            made.append(one)
+    if reading.problems:
+        raise DescriptionError(reading.problems)
+    return tuple(made)
+
+
+def _source(
+    reading: _Reading, path: Place, entry: object, journals: Path, floors: tuple[int, int]
+) -> DirectorySettings | None:
+    if not isinstance(entry, dict):
+        reading.at(path, "must be a table; write [[source]]")
+        return None
+    model, mistakes = shape.read(_Source, entry)
+    for where, text in mistakes:
+        reading.at((*path, *where), text)
+    if model is None:
+        return None
+    if not _NAME.fullmatch(model.name):
+        reading.at((*path, "name"), "must be 1 to 32 lower-case letters, digits, '_', '-' and '.'")
+    server = _server(reading, path, model)
+    return DirectorySettings(
+        model.name,
+        server,
+        journals / f"{model.name}.source",
+        model.users,
+        model.groups,
+        model.user_filter,
+        model.group_filter,
+        model.schema_,
+        model.passwords,
+        model.missing,
+        floors[0] if model.uid_floor is None else model.uid_floor,
+        floors[1] if model.gid_floor is None else model.gid_floor,
+        model.interval,
+        model.full,
+    )
 
 
 def _document(data: bytes, filename: str) -> tuple[dict[str, Any], LineMap]:
@@ -193,7 +280,8 @@ def _files(reading: _Reading, path: Place, model: _Files, journals: Path, floors
     )
 
 
-def _ldap(reading: _Reading, path: Place, model: _Ldap, journals: Path) -> LdapSettings:
+def _server(reading: _Reading, path: Place, model: _Ldap | _Source) -> LdapServer:
+    """Return where a directory is, after a look at what is said of that."""
     for number, uri in enumerate(model.uris):
         wrong = uri_problem(uri, starttls=model.starttls)
         if wrong is not None:
@@ -208,9 +296,7 @@ def _ldap(reading: _Reading, path: Place, model: _Ldap, journals: Path) -> LdapS
         value = getattr(model, option)
         if value is not None and not value.startswith("/"):
             reading.at((*path, option), "must be an absolute path")
-    if "{name}" not in model.filter or model.filter.count("(") != model.filter.count(")"):
-        reading.at((*path, "filter"), "must be a filter in which {name} stands for the login name")
-    server = LdapServer(
+    return LdapServer(
         tuple(model.uris),
         model.bind_dn,
         None if model.password_file is None else Path(model.password_file),
@@ -218,6 +304,12 @@ def _ldap(reading: _Reading, path: Place, model: _Ldap, journals: Path) -> LdapS
         None if model.ca_file is None else Path(model.ca_file),
         model.timeout,
     )
+
+
+def _ldap(reading: _Reading, path: Place, model: _Ldap, journals: Path) -> LdapSettings:
+    server = _server(reading, path, model)
+    if "{name}" not in model.filter or model.filter.count("(") != model.filter.count(")"):
+        reading.at((*path, "filter"), "must be a filter in which {name} stands for the login name")
     return LdapSettings(
         model.name,
         server,
