@@ -45,9 +45,10 @@ from beonss.daemon.passwords import Passwords, PasswordSettings
 from beonss.daemon.relayed_passwords import node_requests
 from beonss.daemon.served_zones import ServedZones
 from beonss.daemon.settings import MasterSettings
+from beonss.daemon.sources import Sources
 from beonss.daemon.status import master_status
 from beonss.daemon.sync import Sync
-from beonss.daemon.target_list import read_targets
+from beonss.daemon.target_list import read_sources, read_targets
 from beonss.daemon.upkeep import Upkeep
 from beonss.errors import ConfigurationError
 from beonss.net.control import ControlFactory, Operation, listen_control
@@ -158,6 +159,14 @@ class Master:
             machine=self.name,
             ready=self.booting.ready,
         )
+        self.sources = Sources(
+            reactor,
+            self.accounts,
+            read_sources(settings.targets, settings.state, self.naming.settings),
+            floors=lambda: self.naming.settings,
+            machine=self.name,
+            ready=self.booting.ready,
+        )
         self._upkeep = Upkeep(reactor, self.accounts)
         self._direct = DirectChanges(
             reactor,
@@ -248,10 +257,11 @@ class Master:
         )
 
     def _begin_edits(self) -> None:
-        """Look for edits by hand as soon as the others were asked; the start does not wait for that."""
-        Deferred.fromCoroutine(self.edits.start()).addErrback(
-            lambda failure: self.log.failure("edits by hand are not looked for", failure)
-        )
+        """Look for edits by hand, and at sources, as soon as the others were asked; the start does not wait for that."""
+        for part in (self.edits, self.sources):
+            Deferred.fromCoroutine(part.start()).addErrback(
+                lambda failure: self.log.failure("edits by hand or sources are not looked at", failure)
+            )
 
     async def reload(self) -> None:
         """Read the description again; one with mistakes is refused and the old one stays in force."""
@@ -299,6 +309,7 @@ class Master:
         await self.sync.stop()
         if self._loaded:
             await self.edits.stop()
+            await self.sources.stop()
             await self.deliveries.stop()
             await self.passwords.stop()
             self._direct.stop()
@@ -314,7 +325,7 @@ class Master:
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
         alarms += self.zones.problems()
-        return alarms + self.edits.problems() + self.deliveries.conflicts(20)
+        return alarms + self.edits.problems() + self.sources.problems() + self.deliveries.conflicts(20)
 
     # --- where to listen ----------------------------------------------------------------------------------------------
 
@@ -420,7 +431,7 @@ class Master:
             ),
             **account_operations(self.accounts, self.deliveries, lambda: self.naming.settings, self.name),
             **self._life_operations(),
-            **edit_operations(self.edits),
+            **edit_operations(self.edits, self.sources),
             **member_operations(self.membership),
         }
 
