@@ -27,6 +27,9 @@ from beonss.errors import MalformedError
 
 NO_AGING = Aging()
 
+#: Registers that can change what an object claims, or whether it lives; the others touch nobody but itself.
+CLAIMING_FIELDS = frozenset({ENTRY, PRESENT, GONE})
+
 #: (kind, what is claimed, its value); uids and gids, user names and group names are spaces of their own.
 Claim = tuple[Kind, Literal["name", "number"], str | int]
 

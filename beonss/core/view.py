@@ -18,7 +18,7 @@ from beonss.core.accounts import (
     Presence,
     UserEntry,
 )
-from beonss.core.objects import NO_AGING, AccountObject, Claim  # noqa: F401 - NO_AGING belongs to a user
+from beonss.core.objects import CLAIMING_FIELDS, NO_AGING, AccountObject, Claim  # noqa: F401 - NO_AGING belongs to a user
 from beonss.core.registers import Key, Register
 
 
@@ -233,8 +233,15 @@ class AccountView:
         groups: set[str] = set()
         for row in rows:
             found = self._take(row)
-            if found is not None:
+            if found is None:
+                continue
+            if row.key.field in CLAIMING_FIELDS:
                 touched.add(found)
+            elif found in self._served_users:
+                # A password, an age, a lock: nobody else can be touched by it.
+                users.add(found)
+            elif found in self._served_groups:
+                groups.add(found)
         for object_id in touched:
             for affected in self._claim(self._objects[object_id]):
                 kind = self._objects[affected].kind
