@@ -257,7 +257,7 @@ class Master:
         )
 
     def _begin_edits(self) -> None:
-        """Look for edits by hand, and at sources, as soon as the others were asked; the start does not wait for that."""
+        """Look for edits by hand and at sources, once the others were asked; the start does not wait for that."""
         for part in (self.edits, self.sources):
             Deferred.fromCoroutine(part.start()).addErrback(
                 lambda failure: self.log.failure("edits by hand or sources are not looked at", failure)
