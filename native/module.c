@@ -25,6 +25,7 @@ enum {
     /* Not a power of two, or the beginnings of all buffers would compete for the same lines of the cache. */
     QUERY_STRIDE = LONGEST_QUERY + 192,
     CODES = 16,
+    STREAM_ROOM = 16384, /* bytes of replies that one call for TCP gives at least, if it can */
 };
 
 union peer {
@@ -53,6 +54,7 @@ typedef struct {
     PyObject *bytes; /* keeps the image alive */
     struct answer_zones zones;
     struct batch *batch;
+    uint8_t stream[STREAM_ROOM + 2 + ANSWER_ROOM];
     int draining;
     unsigned long long udp, tcp, unsent, codes[CODES];
 } Core;
@@ -292,6 +294,41 @@ static PyObject *core_answer(Core *self, PyObject *arguments)
     return PyBytes_FromStringAndSize((const char *)reply, (Py_ssize_t)length);
 }
 
+PyDoc_STRVAR(answer_stream_doc,
+             "answer_stream(data, start, /)\n--\n\n"
+             "Answer the messages of a TCP stream, each behind its length, from offset ``start``.\n\n"
+             "Returns (bytes taken, replies with their lengths). It stops before a message that is not complete, one\n"
+             "that Python must answer, and after 16 KB of replies.");
+
+static PyObject *core_answer_stream(Core *self, PyObject *arguments)
+{
+    Py_buffer data;
+    Py_ssize_t start;
+
+    if (!PyArg_ParseTuple(arguments, "y*n:answer_stream", &data, &start))
+        return NULL;
+    const uint8_t *bytes = data.buf;
+    size_t size = (size_t)data.len, from = start < 0 ? 0 : (size_t)start, at = from, written = 0;
+    uint8_t *target = self->stream;
+    while (at + 2 <= size && written < STREAM_ROOM) {
+        size_t length = (size_t)bytes[at] << 8 | bytes[at + 1];
+        if (length > size - at - 2)
+            break;
+        uint8_t *reply = &target[written + 2];
+        size_t replied = answer_query(&self->zones, &bytes[at + 2], length, 1, reply);
+        if (replied == 0)
+            break;
+        target[written] = (uint8_t)(replied >> 8);
+        target[written + 1] = (uint8_t)replied;
+        self->codes[reply[3] & 15]++;
+        self->tcp++;
+        written += replied + 2;
+        at += length + 2;
+    }
+    PyBuffer_Release(&data);
+    return Py_BuildValue("(ny#)", (Py_ssize_t)(at < from ? 0 : at - from), (const char *)target, (Py_ssize_t)written);
+}
+
 /* Return a peer as Python's own sockets do, but for the text of a scope: its number says the same. */
 static PyObject *peer_tuple(const union peer *peer)
 {
@@ -434,6 +471,7 @@ static PyObject *core_find_address(Core *self, PyObject *arguments)
 
 static PyMethodDef core_methods[] = {
     {"answer", (PyCFunction)core_answer, METH_VARARGS, answer_doc},
+    {"answer_stream", (PyCFunction)core_answer_stream, METH_VARARGS, answer_stream_doc},
     {"drain", (PyCFunction)core_drain, METH_VARARGS, drain_doc},
     {"counts", (PyCFunction)core_counts, METH_NOARGS, counts_doc},
     {"find", (PyCFunction)core_find, METH_VARARGS, find_doc},

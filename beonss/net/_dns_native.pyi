@@ -11,6 +11,9 @@ class Core:
     def answer(self, packet: bytes, tcp: bool = False, /) -> bytes | None:
         """Return the reply to a query, None where Python must answer."""
 
+    def answer_stream(self, data: bytes | bytearray, start: int, /) -> tuple[int, bytes]:
+        """Answer complete messages of a TCP stream; return (bytes taken, replies with their lengths)."""
+
     def drain(self, fd: int, budget: int, /) -> tuple[list[tuple[bytes, tuple[str, int]]], int]:
         """Answer datagrams; return what Python must answer, and the errno of a reply that was not sent."""
 

@@ -362,9 +362,7 @@ class DNSServer:
 
     def _compiled(self, zones: Zones | UnknownZones) -> "Core | None":
         # Where names are looked up for some clients, replies differ by client in the RA bit, which it does not know.
-        # Nor does it know of static records.
-        able = self.fallback is None and zones.all_plain
-        return compiled_core(zones, self._identity) if able else None
+        return compiled_core(zones, self._identity) if self.fallback is None else None
 
     def _answer(self, query: Query, asker: Address) -> Answer:
         if query.class_ == RecordClass.CH:

@@ -159,8 +159,18 @@ class DNSStream(Protocol):
     def _work(self) -> None:
         """Answer complete queries as long as the client takes replies."""
         buffer, limits = self._buffer, self.factory.limits
+        core = self.factory.server.core
         start = 0
         while not self._over and not self._full and len(buffer) - start >= 2:
+            if core is not None:
+                # All that it can answer in a row travels in one piece.
+                taken, replies = core.answer_stream(buffer, start)
+                if taken:
+                    start += taken
+                    self._restart_timer(limits.idle)
+                    self.factory.touch(self)
+                    self._write_all(replies)
+                    continue
             (length,) = _LENGTH.unpack_from(buffer, start)
             if not _SHORTEST <= length <= limits.message:
                 # No query is that short or long, and what follows cannot be trusted to be one.
@@ -244,9 +254,12 @@ class DNSStream(Protocol):
         self._work()
 
     def _write(self, reply: bytes) -> None:
-        transport: Any = self.transport
         # In one piece, so that it travels in one segment (RFC 7766 section 8).
-        transport.write(_LENGTH.pack(len(reply)) + reply)
+        self._write_all(_LENGTH.pack(len(reply)) + reply)
+
+    def _write_all(self, replies: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(replies)
 
     def _set_reading(self) -> None:
         transport: Any = self.transport

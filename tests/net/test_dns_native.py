@@ -435,6 +435,42 @@ class TestSocket:
         assert server.counters().compiled == 2
 
 
+class TestStream:
+    """Answering many messages of a TCP stream at once."""
+
+    @staticmethod
+    def framed(*packets: bytes) -> bytes:
+        return b"".join(len(packet).to_bytes(2, "big") + packet for packet in packets)
+
+    def test_it_stops_where_python_must_answer_and_where_a_message_is_not_complete(self):
+        core, python = both(FELLOWSHIP)
+        plain = dns.message.make_query("r01n01.fellow.aero.org", "A").to_wire()
+        absent = dns.message.make_query("nosuch.fellow.aero.org", "A").to_wire()
+        personal = dns.message.make_query("self.fellow.aero.org", "A").to_wire()
+        data = b"xx" + self.framed(plain, absent, personal, plain)[:-1]
+        taken, replies = core.answer_stream(data, 2)
+        assert taken == len(self.framed(plain, absent))
+        assert replies == self.framed(python(plain, tcp=True), python(absent, tcp=True))
+        assert core.answer_stream(bytearray(data), 2 + taken) == (0, b"")
+        assert core.answer_stream(data, 2 + taken + len(self.framed(personal))) == (0, b"")
+        assert core.counts()[1] == 2
+
+    @pytest.mark.parametrize("data", [b"", b"\0", b"\0\0", b"\0\5abcde", b"\xff\xff", b"\0\x0c" + b"\xff" * 12])
+    def test_what_is_no_query_is_left(self, data):
+        core, _ = both(FELLOWSHIP)
+        assert core.answer_stream(data, 0) == (0, b"")
+        assert core.answer_stream(data, 99) == (0, b"")
+        assert core.answer_stream(data, -1) == (0, b"")
+
+    def test_one_call_gives_no_more_than_a_client_may_leave_unread(self):
+        core, _ = both(FELLOWSHIP)
+        query = self.framed(dns.message.make_query("nosuch.fellow.aero.org", "A").to_wire())
+        taken, replies = core.answer_stream(query * 1000, 0)
+        assert 0 < taken < 1000 * len(query)
+        assert taken % len(query) == 0
+        assert 16384 <= len(replies) < 16384 + 1234
+
+
 def test_addresses_at_the_ends_of_their_space():
     """The arithmetic is that of 128 bits without a sign."""
     naming = parse(
