@@ -145,6 +145,7 @@ class DirectorySource:
 
     def _users(self, entries: Iterable[Found], notes: _Notes) -> list[UserRecord]:
         records: dict[str, UserRecord] = {}
+        numbers: dict[int, str] = {}
         for entry in entries:
             name = _text(entry.attributes, "uid")
             self._people[normalized(entry.dn)] = name
@@ -153,8 +154,12 @@ class DirectorySource:
                 problems = entry_problems(record.entry)
                 if record.entry.gid == 0:
                     problems.append("its primary group is 0, the group of root")
-                if problems or name in records:
-                    raise ValueError("; ".join(problems) or "its name is used twice")
+                if name in records:
+                    problems.append("its name is used twice")
+                if record.entry.uid in numbers:
+                    problems.append(f"its uid {record.entry.uid} belongs to {numbers[record.entry.uid]} there")
+                if problems:
+                    raise ValueError("; ".join(problems))
             except ValueError as error:
                 notes.problems.append(f"{self.name}: {entry.dn} cannot be an account: {error}")
                 notes.refused.add(name)
@@ -162,23 +167,28 @@ class DirectorySource:
             if record.entry.uid < self.settings.uid_floor or record.entry.uid in NOBODY:
                 continue
             records[name] = record
+            numbers[record.entry.uid] = name
         return list(records.values())
 
     def _collect(self, entries: Iterable[Found], notes: _Notes) -> list[GroupRecord]:
         records: dict[str, GroupRecord] = {}
+        numbers: set[int] = set()
         for entry in entries:
             name = _text(entry.attributes, "cn")
             try:
                 made = GroupEntry(name, _number(entry.attributes, "gidNumber"))
                 problems = entry_problems(made)
-                if problems or name in records:
-                    raise ValueError("; ".join(problems) or "its name is used twice")
+                if name in records or made.gid in numbers:
+                    problems.append("its name or number is used twice")
+                if problems:
+                    raise ValueError("; ".join(problems))
             except ValueError as error:
                 notes.problems.append(f"{self.name}: {entry.dn} cannot be a group: {error}")
                 notes.refused.add(name)
                 continue
             if made.gid >= self.settings.gid_floor and made.gid not in NOBODY:
                 records[name] = GroupRecord(made, tuple(sorted(self._members(entry))))
+                numbers.add(made.gid)
         return list(records.values())
 
     def _members(self, entry: Found) -> set[str]:
