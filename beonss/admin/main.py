@@ -15,9 +15,12 @@ from beonss.errors import BeonssError
 #: command -> (module that defines ``command``, one line for ``beonss --help``).
 COMMANDS = {
     "accounts": ("beonss.admin.accounts", "Import users and groups, and deliver them to targets again."),
+    "apply": ("beonss.admin.apply", "Publish a cluster description to all masters and nodes."),
     "backup": ("beonss.admin.backup", "Write a backup of this master, while it runs or not."),
     "check": ("beonss.admin.check", "Prove a cluster description two-way and free of overlaps."),
     "conflicts": ("beonss.admin.conflicts", "List accounts in conflict, and settle them."),
+    "description": ("beonss.admin.description", "Show the description in force, and one that lost against it."),
+    "diff": ("beonss.admin.diff", "Show every name and address that differs between two descriptions."),
     "explain": ("beonss.admin.explain", "Say which rule gives a name or an address, and what each door answers."),
     "export": ("beonss.admin.export", "Write all users and groups as passwd files or LDIF."),
     "group": ("beonss.admin.group", "List, make and change groups, and who is in them."),

@@ -9,8 +9,8 @@ alone; nodes get from their master the description that it has proven.
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeGuard
 
 from beonss.core.registers import MAX_VALUE, Key
 from beonss.errors import ConfigurationError, MalformedError
@@ -128,6 +128,15 @@ def version_of(published: Published, serial: Serial | None) -> int:
     return published.version
 
 
+def following(wanted: Published, before: Published) -> Published:
+    """Return a description with the version as which it counts where another was served before.
+
+    No serial goes back: what is another text counts as more than what was before, the same text not as less.
+    """
+    least = before.version + (wanted.digest != before.digest)
+    return wanted if wanted.version >= least else replace(wanted, version=least)
+
+
 def next_version(known: int, wanted: int) -> int:
     """Return the version of a new description: one more than any known, or more if its file says so.
 
@@ -163,5 +172,5 @@ def _object(value: bytes) -> dict[str, Any]:
     return raw
 
 
-def _is_version(value: object) -> bool:
+def _is_version(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 < value <= HIGHEST_VERSION

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from beonss.core.description import Settings
 from beonss.core.endpoints import DNS_PORT, Endpoint
 from beonss.core.lookup import LocalNames, Lookups, Rules
+from beonss.core.naming import Address
 from beonss.core.policy import Policy
 from beonss.core.zone import UnknownZones
 from beonss.daemon.account_changes import AccountChanges
@@ -33,7 +34,8 @@ from beonss.daemon.backup_operation import backup_operation
 from beonss.daemon.booting import Booting
 from beonss.daemon.conflict_ops import ConflictOperations
 from beonss.daemon.deliveries import Deliveries
-from beonss.daemon.description import read_description
+from beonss.daemon.description import Described, first_description
+from beonss.daemon.description_operations import description_operations
 from beonss.daemon.direct_changes import DirectChanges
 from beonss.daemon.edits import Edits, edit_operations
 from beonss.daemon.localnames import LocalFiles
@@ -42,6 +44,7 @@ from beonss.daemon.membership import Membership
 from beonss.daemon.pam_backend import MasterPam, standing_requests
 from beonss.daemon.password_operations import password_operations
 from beonss.daemon.passwords import Passwords, PasswordSettings
+from beonss.daemon.publication import Publication
 from beonss.daemon.relayed_passwords import node_requests
 from beonss.daemon.served_zones import ServedZones
 from beonss.daemon.settings import MasterSettings
@@ -62,6 +65,7 @@ from beonss.store.failures import BrokenStoreError
 from beonss.store.hashing import HashingThreads
 from beonss.store.keys import holding, load_identity, load_roster, save_roster
 from beonss.store.machine import machine_id
+from beonss.store.pwquality import installed_quality
 from beonss.store.writer import Writer
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.nslcd_answer import Answers
@@ -95,7 +99,6 @@ class Master:
         self._started = time.monotonic()
         self._loaded = False
         self._closing: list[Callable[[], Any]] = []
-        self._text, self.naming = read_description(settings.description)
         self._held = contextlib.ExitStack()
         try:
             self._prepare()
@@ -113,17 +116,16 @@ class Master:
                 f"{settings.state} holds the identity of {self.name}, not of {settings.name}; pass --name {self.name}, "
                 f"or the --state of {settings.name}"
             )
-        self._spec = next((spec for spec in self.naming.masters if spec.name == self.name), None)
-        if self._spec is None:
-            raise ConfigurationError(
-                f"{settings.description}: {self.name} is not among the masters; add it to 'masters', or is this the "
-                f"description of another cluster?"
-            )
         self._held.enter_context(holding(settings.state))
         roster = load_roster(settings.state)
         self.membership = Membership(roster, lambda changed: save_roster(settings.state, changed))
-        targets = read_targets(settings.targets, settings.state, self.naming.settings)
         database = Database(settings.state / DATABASE, roster.cluster)
+        try:
+            first = self._first(database)
+            targets = read_targets(settings.targets, settings.state, self.naming.settings)
+        except BaseException:
+            database.close()
+            raise
         writer = Writer(database, self._broken)
         self.accounts = Accounts(
             reactor,
@@ -149,6 +151,16 @@ class Master:
             membership=self.membership,
             accounts=self.accounts,
             patience=settings.boot_wait,
+        )
+        self.publication = Publication(
+            reactor,
+            accounts=self.accounts,
+            name=self.name,
+            first=first,
+            path=settings.description,
+            check=lambda naming: self.zones.load(naming),  # noqa: PLW0108 - made further down
+            take=self._take,
+            ready=self.booting.ready,
         )
         self.deliveries = Deliveries(reactor, self.accounts, targets, chance=random.random, wall=time.time)
         self.edits = Edits(
@@ -186,10 +198,11 @@ class Master:
             settings=self._password_settings(),
             ready=self.booting.ready,
             as_user=self._direct,
+            quality=installed_quality(),
         )
         requests.update(node_requests(self.passwords, self._node_name))
         requests.update(standing_requests(lambda: self.accounts.view, _today))
-        here = self._spec.addresses[0] if self._spec.addresses else None
+        here = self._here()
         self.zones = ServedZones(
             reactor,
             description=settings.description,
@@ -198,7 +211,7 @@ class Master:
             new_id=lambda: secrets.randbits(16),
             sources=[endpoint.host for endpoint in self._dns_endpoints()],
         )
-        self._first_zones = self.zones.load(self.naming)
+        self._first_zones = self.zones.load(self.naming, settled=True)
         identity = self.name.encode("ascii")
         self.dns = DNSServer(UnknownZones(), identity=identity, here=here, transfers=self.zones.transfers)
         self.lookups = Lookups(
@@ -244,6 +257,7 @@ class Master:
         self._loaded = True
         await self.passwords.start()
         self.booting.start()
+        await self.publication.start()
         await self.sync.start()
         await self.deliveries.start()
         self._begin_edits()
@@ -264,39 +278,54 @@ class Master:
             )
 
     async def reload(self) -> None:
-        """Read the description again; one with mistakes is refused and the old one stays in force."""
+        """Look again at the files of this machine: account files, zone files, keys, and the file of the description.
+
+        The description itself is changed by ``beonss apply``; a file that differs from it is an alarm.
+        """
         self._local.look()
+        self.publication.reread()
         try:
-            text, naming = read_description(self._settings.description)
-            if all(spec.name != self.name for spec in naming.masters):
-                raise ConfigurationError(f"{self._settings.description}: {self.name} is not among the masters any more")
-            zones = self.zones.load(naming)
+            zones = self.zones.load(self.naming)
         except ConfigurationError as error:
             self.zones.refused = str(error)
-            self.log.error(
-                "the description {file} is refused, the old one stays in force: {error}",
-                file=str(self._settings.description),
-                error=str(error),
-            )
+            self.log.error("the zones are refused, the old ones stay in force: {error}", error=str(error))
             return
         self.zones.refused = ""
-        if naming.digest == self.naming.digest and not self.zones.changes(zones):
-            self.log.info("reload: the description {file} has not changed", file=str(self._settings.description))
-            return
-        self._text, self.naming = text, naming
+        if self.zones.changes(zones):
+            self.zones.take(zones, self.dns)
+            self.log.info("reload: the zones have changed")
+
+    def _first(self, database: Database) -> Described:
+        first = first_description(database, self._settings.description)
+        self._text, self.naming = first.published.text, first.naming
+        self._spec = next((spec for spec in self.naming.masters if spec.name == self.name), None)
+        if self._spec is None and first.source == "file":
+            raise ConfigurationError(
+                f"{self._settings.description}: {self.name} is not among the masters; add it to 'masters', or is this "
+                f"the description of another cluster?"
+            )
+        return first
+
+    def _here(self) -> Address | None:
+        return self._spec.addresses[0] if self._spec is not None and self._spec.addresses else None
+
+    def _take(self, described: Described) -> None:
+        """Put a description of the cluster in force.
+
+        Raises:
+            ConfigurationError: a zone file that it names cannot be used here; the old one stays.
+        """
+        naming = described.naming
+        zones = self.zones.load(naming, settled=True)
+        self.zones.refused = ""
+        self._text, self.naming = described.published.text, naming
         self.zones.take(zones, self.dns)
-        self._spec = next(spec for spec in naming.masters if spec.name == self.name)
-        self.dns.here = self.lookups.asker = self._spec.addresses[0] if self._spec.addresses else None
+        self._spec = next((spec for spec in naming.masters if spec.name == self.name), None)
+        self.dns.here = self.lookups.asker = self._here()
         self.lookups.names = naming
         self.lookups.rules = self._rules()
         self.passwords.settings = self._password_settings()
         self.sync.description_changed()
-        self.log.info(
-            "reload: description {file}, version {version}, {nodes} nodes, is in force",
-            file=str(self._settings.description),
-            version=naming.version,
-            nodes=naming.node_count,
-        )
 
     async def stop(self) -> None:
         """Stop listening, finish what was begun, close the database."""
@@ -305,6 +334,7 @@ class Master:
         closed = [close() for close in reversed(self._closing)]
         await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
         self._upkeep.stop()
+        self.publication.stop()
         self.booting.stop()
         await self.sync.stop()
         if self._loaded:
@@ -324,7 +354,9 @@ class Master:
         """Return what an administrator should look at, besides single accounts."""
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
-        alarms += self.zones.problems()
+        alarms += [*self.publication.alarms(), *self.zones.problems()]
+        if self._spec is None:
+            alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")
         return alarms + self.edits.problems() + self.sources.problems() + self.deliveries.conflicts(20)
 
     # --- where to listen ----------------------------------------------------------------------------------------------
@@ -332,8 +364,8 @@ class Master:
     def _dns_endpoints(self) -> tuple[Endpoint, ...]:
         if self._settings.dns is not None:
             return self._settings.dns
-        assert self._spec is not None
-        hosts = dict.fromkeys([*(str(address) for address in self._spec.addresses), _LOOPBACK])
+        addresses = () if self._spec is None else self._spec.addresses
+        hosts = dict.fromkeys([*(str(address) for address in addresses), _LOOPBACK])
         return tuple(Endpoint(host, DNS_PORT) for host in hosts)
 
     def _sync_endpoints(self) -> tuple[Endpoint, ...]:
@@ -432,6 +464,7 @@ class Master:
             **account_operations(self.accounts, self.deliveries, lambda: self.naming.settings, self.name),
             **self._life_operations(),
             **edit_operations(self.edits, self.sources),
+            **description_operations(self._reactor, self.publication, self.sync, self.membership, self.name),
             **member_operations(self.membership),
         }
 

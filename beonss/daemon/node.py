@@ -201,6 +201,10 @@ class Node:
             noting.addErrback(lambda failure: self.log.failure("noting that the memory is fresh failed", failure))
 
     def _described(self, content: DescriptionContent) -> None:
+        if self.naming is not None and content.version < self.naming.version:
+            # A master that was away has not caught up yet. Versions only rise, so this is an older one.
+            self.log.info("version {version} of the description is older than ours", version=content.version)
+            return
         try:
             naming = self._memory.compile(content)
         except ConfigurationError as error:

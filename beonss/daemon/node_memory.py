@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from beonss.core.members import Roster
 from beonss.core.naming import Naming
+from beonss.core.publication import HIGHEST_VERSION
 from beonss.errors import BeonssError, MalformedError, StoreError
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
@@ -74,8 +75,7 @@ class NodeMemory:
         if data is None:
             return None
         try:
-            content = DescriptionContent.decode(data)
-            return parse(content.text, str(self.state / DESCRIPTION))
+            return self.compile(DescriptionContent.decode(data))
         except BeonssError as error:
             self._aside(DESCRIPTION, str(error))
             return None
@@ -86,7 +86,9 @@ class NodeMemory:
         Raises:
             ConfigurationError: this version of the software does not accept it.
         """
-        return parse(content.text, str(self.state / DESCRIPTION))
+        # It counts as the version that the cluster gave it, whatever it says itself.
+        version = content.version if 0 < content.version <= HIGHEST_VERSION else None
+        return parse(content.text, str(self.state / DESCRIPTION), version)
 
     def keep_description(self, content: DescriptionContent) -> None:
         """Keep a description.

@@ -85,11 +85,15 @@ class ServedZones:
         self.refused = ""
         self._edition: Edition | None = None
 
-    def load(self, naming: Naming) -> Loaded:
+    def load(self, naming: Naming, *, settled: bool = False) -> Loaded:
         """Read what belongs to a description and choose the serials.
 
+        Args:
+            naming: the description.
+            settled: it is what the cluster has, so a serial that has not risen is raised here, with an alarm.
+
         Raises:
-            ConfigurationError: a file has mistakes; or, unless this is the start, a zone that secondaries have has
+            ConfigurationError: a file has mistakes; or, unless it is settled, a zone that secondaries have has
                 changed and its serial has not risen.
         """
         settings = naming.description.dns
@@ -99,7 +103,7 @@ class ServedZones:
             listed = catalog(settings.catalog, edition.zones.apexes, naming.version)
             edition = Edition(naming, edition.overlay + listed)
         choice = choose_serials(edition, self._served, guarded=bool(settings.grants))
-        if choice.stale and self._edition is not None:
+        if choice.stale and not settled:
             raise ConfigurationError("; ".join(choice.stale))
         serials = {apex: served.serial for apex, served in choice.served.items()}
         return Loaded(edition.with_serials(serials), keys, choice.served, choice.stale)

@@ -162,6 +162,11 @@ class Sync:
         for connection in list(self.port.connections):
             if connection.role == "node":
                 connection.describe()
+        # At once, or until the next sign of life each master takes the others for having the old one.
+        called = [caller.connection for caller in self._callers.values()]
+        for each in [*(c for c in self.port.connections if c.role == "member"), *called]:
+            if each is not None and each.established:
+                each.send(self.heartbeat())
         self.book.look_at_all()
 
     # -- what others ask of us

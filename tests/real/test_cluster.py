@@ -131,8 +131,13 @@ def test_held_only_here_is_a_success_with_a_code_of_its_own(running):
     wait_until(lambda: gamgee.nslcd.login("merry", "Old-forest-path-4"), "gamgee takes the change")
 
 
-def test_reload_loses_no_query_and_a_bad_file_is_refused(running, description):
-    frodo = running.masters["frodo"]
+def applied(running, machine, text, *options, check=True):
+    """Apply a description on a machine."""
+    return running.run("beonss", "apply", "-", *options, "--control", str(machine.control), text=text, check=check)
+
+
+def test_apply_loses_no_query_reaches_everybody_and_a_bad_one_is_refused(running, description):
+    frodo, gamgee = running.masters["frodo"], running.masters["gamgee"]
     good = description.read_text()
     lost, stop = [], threading.Event()
 
@@ -144,26 +149,48 @@ def test_reload_loses_no_query_and_a_bad_file_is_refused(running, description):
             except OSError as error:
                 lost.append(str(error))
 
+    def versions():
+        return {running.status(machine)["description"]["version"] for machine in running.everything()}
+
     asker = threading.Thread(target=ask)
     asker.start()
     try:
-        description.write_text(good.replace("version  = 1 ", "version  = 42 ", 1))
-        frodo.send(signal.SIGHUP)
-        wait_until(lambda: running.status(frodo)["description"]["version"] == 42, "the new description is served")
-        description.write_text(good + "\nnonsense = [\n")
-        before = frodo.log.read_text().count("cluster.toml")
-        frodo.send(signal.SIGHUP)
-        wait_until(lambda: frodo.log.read_text().count("cluster.toml") > before, "the log names the bad file")
-        assert running.status(frodo)["description"]["version"] == 42
-        differing = {m["name"]: m["description_differs"] for m in running.status(frodo)["members"]}
-        assert differing["gamgee"], "masters whose descriptions differ say so"
+        done = applied(
+            running, gamgee, good.replace('"4-5"', '"4-6"').replace("version  = 1 ", "version  = 42 "), "--yes"
+        )
+        assert "r06n[01-32]" in done.stdout
+        assert "frodo has it in force" in done.stdout
+        wait_until(lambda: versions() == {42}, "every machine follows")
+        for machine in running.everything():
+            assert machine.ask(f"r06n32.{ZONE}").answers == ("A 10.5.6.32",), machine.name
+            assert machine.ask("32.6.5.10.in-addr.arpa", "PTR").answers == (f"PTR r06n32.{ZONE}.",)
+        bad = applied(running, frodo, good + "\nnonsense = [\n", "--yes", check=False)
+        assert bad.returncode == 1
+        assert "standard input:" in bad.stderr
+        assert versions() == {42}
+        assert not [m for m in running.status(frodo)["members"] if m["description_differs"]]
     finally:
-        description.write_text(good)
         stop.set()
         asker.join()
-    frodo.send(signal.SIGHUP)
-    wait_until(lambda: running.status(frodo)["description"]["version"] == 1, "the old description is back")
+    applied(running, frodo, good, "--yes")
+    wait_until(lambda: versions() == {43}, "what was before comes back as a higher version")
+    assert frodo.ask(f"r06n32.{ZONE}").rcode == "NXDOMAIN"
+    assert "has this description already" in applied(running, frodo, good, "--yes").stdout
     assert lost == []
+
+
+def test_a_reload_puts_no_file_in_force_and_says_what_it_is(running, description):
+    frodo = running.masters["frodo"]
+    good = description.read_text()
+    try:
+        description.write_text(good.replace('"4-5"', '"4-7"'))
+        frodo.send(signal.SIGHUP)
+        wait_until(lambda: "beonss apply" in str(running.status(frodo)["alarms"]), "a file that differs is an alarm")
+        assert frodo.ask(f"r07n01.{ZONE}").rcode == "NXDOMAIN"
+    finally:
+        description.write_text(good)
+    frodo.send(signal.SIGHUP)
+    wait_until(lambda: running.status(frodo)["alarms"] == [], "the alarm ends")
 
 
 def test_garbage_on_every_port_and_socket_disturbs_nobody(running):
