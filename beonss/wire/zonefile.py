@@ -130,6 +130,7 @@ class _File:
         """Go behind the line in which a mistake was found, unless the tokenizer is there already."""
         tok = self.tok
         tok.ungotten_token = None
+        tok.quoting = False
         taken = tok.file.tell() - (tok.ungotten_char is not None)
         if taken and self.text[taken - 1] == "\n" and not tok.multiline:
             return
@@ -140,7 +141,6 @@ class _File:
             if tok.multiline or tok.eof:
                 # A parenthesis that nothing closes takes the rest of the file with it.
                 raise _Stop from None
-            tok.quoting = False
 
 
 class _Mistake(Exception):  # noqa: N818 - it never leaves this module

@@ -219,7 +219,7 @@ def test_a_serial_never_goes_back_over_restarts(tmp_path, monkeypatch):
 def test_a_client_that_takes_nothing_gets_no_more_than_fits(tmp_path):
     """A transfer of a large zone waits for its client; the server's memory does not grow, others are served."""
     path = write_cluster(tmp_path, slots=250)
-    path.write_text(path.read_text().replace('"1-4"', '"1-190"'))
+    path.write_text(path.read_text().replace('"1-4"', '"1-60"'))
     with dns_process(path) as server, socket.socket() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stream.settimeout(10)
@@ -233,7 +233,7 @@ def test_a_client_that_takes_nothing_gets_no_more_than_fits(tmp_path):
             assert ask(server.port, f"r001n001.{ZONE}", "A").rcode() == dns.rcode.NXDOMAIN
         assert memory(server) - status < 8192
     with dns_process(path) as server:
-        assert len(zone_by_transfer(server.port, ZONE).nodes) > 90_000
+        assert len(zone_by_transfer(server.port, ZONE).nodes) > 30_000
 
 
 def memory(server):

@@ -84,7 +84,7 @@ def main(description: str, *hosts: str) -> None:
         sources=[parse_endpoint(host, 0).host for host in hosts],
     )
     server = DNSServer(UnknownZones(), identity=b"test", transfers=zones.transfers)
-    zones.take(zones.load(parse(Path(description).read_bytes(), description)), server)
+    zones.take(zones.load(parse(Path(description).read_bytes(), description), settled=True), server)
     listeners: list[DNSListeners] = []
     port = 0
     for host in hosts:
