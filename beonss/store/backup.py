@@ -78,8 +78,8 @@ def state_files(state: Path, *, cluster_key: bool = False) -> list[StateFile]:
             raise ConfigurationError(f"{state / CLUSTER_KEY} is not here; back it up where it is kept")
         names.insert(0, CLUSTER_KEY)
     try:
-        return [StateFile(name, (state / name).read_text("utf-8")) for name in names]
-    except (OSError, UnicodeDecodeError) as error:
+        return [StateFile(name, (state / name).read_bytes()) for name in names]
+    except OSError as error:
         raise StoreError(f"{state}: cannot be read: {error}") from None
 
 
@@ -205,11 +205,11 @@ def restore(path: Path, state: Path, progress: Callable[[int], None] = lambda _:
         raise ConfigurationError(f"{path}: lacks {', '.join(sorted(missing))}; it cannot be restored")
     make_state_directory(state)
     try:
-        texts = _restore_database(path, state, contents.header.cluster, progress)
+        files = _restore_database(path, state, contents.header.cluster, progress)
         # The private key last: without it the directory is nobody's, and no master starts from it.
         for name in STATE_FILES:
-            if name in texts:
-                write_new(state / name, texts[name].encode(), STATE_FILES[name])
+            if name in files:
+                write_new(state / name, files[name], STATE_FILES[name])
         identity, roster = load_identity(state), load_roster(state)
         if (identity.name, roster.cluster) != (contents.header.master, contents.header.cluster):
             raise ConfigurationError(f"{path}: its keys are not those of the master it says it is of")
@@ -220,16 +220,16 @@ def restore(path: Path, state: Path, progress: Callable[[int], None] = lambda _:
     return contents
 
 
-def _restore_database(path: Path, state: Path, cluster: str, progress: Callable[[int], None]) -> dict[str, str]:
+def _restore_database(path: Path, state: Path, cluster: str, progress: Callable[[int], None]) -> dict[str, bytes]:
     for leftover in state.glob(UNFINISHED + "*"):
         leftover.unlink()
-    texts: dict[str, str] = {}
+    files: dict[str, bytes] = {}
     batch: list[Register] = []
     count = 0
     with closing(Database(state / UNFINISHED, cluster)) as database:
         for item in items(path):
             if isinstance(item, StateFile) and item.name in STATE_FILES:
-                texts[item.name] = item.text
+                files[item.name] = item.data
             elif isinstance(item, Register):
                 batch.append(item)
                 if len(batch) == _BATCH:
@@ -241,4 +241,4 @@ def _restore_database(path: Path, state: Path, cluster: str, progress: Callable[
                 database.merge(batch, item.covers)
                 progress(count + len(batch))
     (state / UNFINISHED).rename(state / DATABASE)
-    return texts
+    return files

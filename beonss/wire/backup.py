@@ -5,16 +5,15 @@ line                  what it is
 ====================  ======================================================================================
 ``beonss-backup``     first: version of this format (1), ``cluster``, ``master``, ``time`` (ms since the
                       epoch), ``software``
-``file``, ``text``    a file of the state directory: keys, certificate, member list
-``register``          [object, field, value, time, origin, sequence, author, context]; a value that is not
-                      ASCII, which no version wrote so far, stands in base64 as ``{"base64": ...}``
+``file``, ``content`` a file of the state directory: keys, certificate, member list
+``register``          [object, field, value, time, origin, sequence, author, context]
 ``vector``            what the registers cover, after the last of them
 ``end``               last: how many ``registers``, and the ``sha256`` of all bytes before this line
 ====================  ======================================================================================
 
-The registers are an answer to somebody who has nothing (:mod:`beonss.core.replication`): each is as it was when the
-vector was taken, or newer. Lines of a kind that a newer version added are passed over. A backup holds all hashes and a
-private key: whoever reads it is this master.
+Contents and values are text, or, where they are not ASCII, ``{"base64": ...}``. The registers are an answer to somebody
+who has nothing (:mod:`beonss.core.replication`): each is as it was when the vector was taken, or newer. Lines of a kind
+that a newer version added are passed over. A backup holds all hashes and a private key: whoever reads it is this master.
 """
 
 import base64
@@ -60,10 +59,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StateFile:
-    """A file of the state directory; its text may be a key."""
+    """A file of the state directory; it may be a key."""
 
     name: str
-    text: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,7 @@ Item = Header | StateFile | Register | Vector | End
 
 def register_to_json(register: Register) -> list[Any]:
     """Return a register as a JSON array."""
-    try:
-        value: Any = register.value.decode("ascii")
-    except UnicodeDecodeError:
-        value = {"base64": base64.b64encode(register.value).decode()}
-    return [*register.key, value, *register.stamp, register.author, dict(register.context)]
+    return [*register.key, _plain(register.value), *register.stamp, register.author, dict(register.context)]
 
 
 def register_from_json(raw: object) -> Register:
@@ -107,12 +102,19 @@ def register_from_json(raw: object) -> Register:
         raise MalformedError("a register in a backup has a wrong shape")
     if not isinstance(context, dict) or not all(type(one) is int for one in context.values()):
         raise MalformedError("the context of a register in a backup has a wrong shape")
-    register = Register(Key(name, kind), _value(value), Stamp(time, origin, sequence), author, context)
+    register = Register(Key(name, kind), _bytes(value), Stamp(time, origin, sequence), author, context)
     check_register(register)
     return register
 
 
-def _value(raw: object) -> bytes:
+def _plain(data: bytes) -> Any:
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def _bytes(raw: object) -> bytes:
     try:
         if isinstance(raw, str):
             return raw.encode("ascii")
@@ -120,7 +122,7 @@ def _value(raw: object) -> bytes:
             return base64.b64decode(raw["base64"], validate=True)
     except (UnicodeEncodeError, binascii.Error, ValueError):
         pass
-    raise MalformedError("the value of a register in a backup is neither text nor base64")
+    raise MalformedError("a value in a backup is neither text nor base64")
 
 
 def encode(item: Item) -> bytes:
@@ -129,7 +131,7 @@ def encode(item: Item) -> bytes:
         words = {"cluster": item.cluster, "master": item.master, "time": item.time, "software": item.software}
         return _line({"beonss-backup": VERSION, **words})
     if isinstance(item, StateFile):
-        return _line({"file": item.name, "text": item.text})
+        return _line({"file": item.name, "content": _plain(item.data)})
     if isinstance(item, Register):
         return _line({"register": register_to_json(item)})
     if isinstance(item, Vector):
@@ -154,10 +156,9 @@ def decode(line: bytes) -> Item | None:
     if "beonss-backup" in raw:
         return _header(raw)
     if "file" in raw:
-        name, text = raw["file"], raw.get("text")
-        if not isinstance(name, str) or not isinstance(text, str):
+        if not isinstance(raw["file"], str):
             raise MalformedError("a file in a backup has a wrong shape")
-        return StateFile(name, text)
+        return StateFile(raw["file"], _bytes(raw.get("content")))
     if "vector" in raw:
         covers = raw["vector"]
         if not isinstance(covers, dict) or not all(type(one) is int for one in covers.values()):
