@@ -85,12 +85,18 @@ def weaknesses(policy: Policy, new: bytes, user: str, gecos: str = "", old: byte
     """
     if impossible := impossibilities(new):
         return impossible
-    return list(_weaknesses(policy, _text(new), user, gecos, None if old is None else _text(old)))
+    others = _weaknesses(policy, _text(new), user, gecos, None if old is None else _text(old))
+    return [*too_short(policy, new), *others]
+
+
+def too_short(policy: Policy, new: bytes) -> list[Reason]:
+    """Return a reason if a password has fewer characters than the cluster asks."""
+    if len(_text(new)) >= policy.minimum_length:
+        return []
+    return [Reason("too-short", f"it is shorter than {policy.minimum_length} characters")]
 
 
 def _weaknesses(policy: Policy, new: str, user: str, gecos: str, old: str | None) -> Iterator[Reason]:
-    if len(new) < policy.minimum_length:
-        yield Reason("too-short", f"it is shorter than {policy.minimum_length} characters")
     if old is not None:
         if new == old:
             yield Reason("same", "it is the old password")

@@ -20,16 +20,17 @@ from beonss.core.accounts import PASSWORD, Password, encode
 from beonss.core.attempts import AttemptLimits, Attempts, Source
 from beonss.core.change import Line, Outcome, check_owner, checked_account, outcome
 from beonss.core.hashes import DEFAULT_SCHEME, SCHEMES
-from beonss.core.policy import Policy, impossibilities, weaknesses
+from beonss.core.policy import Policy, Reason, impossibilities, too_short, weaknesses
 from beonss.core.registers import ABSENT, Change, Key, Register
 from beonss.core.view import AccountView, User
 from beonss.daemon.attempt_memory import AttemptMemory, Notes
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.following import Answers, AsUser, Following, Masters, Targets, TargetStanding, Tell
-from beonss.errors import BeonssError, Refused, StoreError, Unavailable
+from beonss.errors import BeonssError, ConfigurationError, Refused, StoreError, Unavailable
 from beonss.store.audit import AuditLog
 from beonss.store.crypt import ENTROPY, UnusableHash, schemes
 from beonss.store.hashing import HashingThreads
+from beonss.store.pwquality import PasswordQuality
 
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class Passwords:
         ready: returns a new Deferred that fires when the boot reconciliation is over, in whatever way.
         random: makes salts.
         wall: seconds since the epoch, for the day of a change.
+        quality: the rules of this machine for new passwords, instead of our own; None where it has none.
 
     Attributes:
         settings: what holds for passwords.
@@ -139,8 +141,11 @@ class Passwords:
         ready: "Callable[[], Deferred[Any]] | None" = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
         wall: Callable[[], float] = time.time,
+        quality: PasswordQuality | None = None,
     ) -> None:
         self._reactor = reactor
+        self._quality = quality
+        self._quality_problem = ""
         self._accounts = accounts
         self._masters = masters
         self._targets = targets
@@ -261,12 +266,32 @@ class Passwords:
                 raise Refused("old-password-needed", "the old password is needed: only root of a master goes without")
             await self._prove(account, request.old, request.source)
             check_owner(account, self._day())
-        reasons = weaknesses(settings.policy, request.new, request.user, account.entry.gecos, request.old)
+        reasons, binds_root = await self._judged(request, account)
         if len(request.new) > SCHEMES[settings.scheme].longest:
             raise Refused("weak-password", f"{settings.scheme} cannot hash a password of this length")
-        if reasons and (settings.policy.binds_root or not request.privileged):
+        if reasons and (binds_root or not request.privileged):
             raise _weak(reasons)
         return _listed(reasons)
+
+    async def _judged(self, request: ChangeRequest, account: User) -> tuple[Sequence[Reason], bool]:
+        """Return why a password is weak, and whether root is held to that.
+
+        Where this machine has libpwquality and its configuration, those decide, beside the cluster's least length.
+        """
+        policy, quality = self.settings.policy, self._quality
+        if quality is not None:
+            try:
+                verdict = await self._in_reactor(
+                    self._hashing.run(request.source.key, lambda: quality.judge(request.new, request.user, request.old))
+                )
+            except ConfigurationError as error:
+                self._quality_problem = f"{error}; the rules of this software's own hold instead"
+                self.log.error("{problem}", problem=self._quality_problem)
+            else:
+                self._quality_problem = ""
+                return [*too_short(policy, request.new), *verdict.reasons], verdict.binds_root
+        reasons = weaknesses(policy, request.new, request.user, account.entry.gecos, request.old)
+        return reasons, policy.binds_root
 
     async def _hashed(self, request: ChangeRequest) -> str:
         settings = self.settings
@@ -359,13 +384,13 @@ class Passwords:
         return found
 
     def problem(self) -> str:
-        """Return why new passwords cannot be hashed here as the cluster wants it; empty if they can."""
+        """Return why new passwords are not judged or hashed here as they should be; empty if they are."""
         try:
             here = schemes()
         except StoreError as error:
             return str(error)
         if self.settings.scheme in here:
-            return ""
+            return self._quality_problem
         return f"this machine's libcrypt cannot make {self.settings.scheme} hashes: no password can be changed here"
 
     async def _booted(self) -> None:

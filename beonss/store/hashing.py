@@ -50,6 +50,15 @@ class HashingThreads:
         """
         return self._submit(source, lambda: crypt.hash_password(plain, scheme, cost, entropy))
 
+    def run(self, source: str, work: Callable[[], T]) -> "Future[T]":
+        """Start something else that takes a while and handles a password; its errors come with the future.
+
+        Raises:
+            Refused: ``busy``: too many wait.
+            Unavailable: the threads were closed.
+        """
+        return self._submit(source, work)
+
     def close(self) -> None:
         """Cancel what waits, end the threads after what they are at, and wait for them."""
         with self._ready:
