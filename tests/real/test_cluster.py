@@ -65,7 +65,7 @@ def test_a_password_changed_on_a_node_reaches_every_master(running):
         ("nobody-here", "x", "Buckland-ferry-12", "nobody-here"),
         ("root", "x", "Buckland-ferry-12", "root"),
         ("merry", PASSWORD, "short", "8"),
-        ("merry", PASSWORD, "merry", "name of the account"),
+        ("merry", PASSWORD, "merry-brandybuck-12", "name"),
     ],
 )
 def test_refusals_are_clear_and_change_nothing(running, user, old, new, says):
