@@ -2,10 +2,12 @@
 
 Some directories refuse a ready-made hash. They get the change at the moment it is made, in a thread of its own, and
 the delivery that follows finds it done. Where that failed, nobody here can make up for it later: the user has to run
-cpasswd again, and is told so.
+cpasswd again, and is told so. Directories of mode ``refuse`` are asked before anything is committed
+(:meth:`DirectChanges.first`): what they do not take is changed nowhere.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,9 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from beonss.core.accounts import Password
 from beonss.core.delivery import Outcome, UserState, states_of
 from beonss.core.view import AccountView
-from beonss.errors import BeonssError
+from beonss.errors import BeonssError, Refused, Unavailable
 from beonss.targets.ldap import LdapTarget
 
 InThread = Callable[..., "Deferred[Any]"]
@@ -44,7 +47,9 @@ class DirectChanges:
         again: Callable[[str, str], object],
         in_thread: InThread | None = None,
     ) -> None:
-        self._targets = [t for t in targets if isinstance(t, LdapTarget) and t.settings.mode == "exop"]
+        directories = [target for target in targets if isinstance(target, LdapTarget)]
+        self._targets = [target for target in directories if target.settings.mode == "exop"]
+        self._judges = [target for target in directories if target.settings.mode == "refuse"]
         self._view = view
         self._again = again
         self._pool: ThreadPool | None = None
@@ -78,6 +83,36 @@ class DirectChanges:
             )
             for target in self._targets
         }
+
+    async def first(self, object_id: str, old: bytes | None, password: Password, new: bytes) -> None:
+        """Make a change at the directories that have to agree to it, before it is committed anywhere.
+
+        Args:
+            object_id: whose password it is.
+            old: the password until now; None if it is not known, and then they cannot agree.
+            password: what is about to be committed.
+            new: the new password.
+
+        Raises:
+            Refused: ``directory-refused``: one does not take it.
+            Unavailable: one is away.
+        """
+        if not self._judges:
+            return
+        states = [state for state in states_of(self._view(), object_id) if isinstance(state, UserState)]
+        for target in self._judges:
+            if old is None:
+                raise Refused(
+                    "directory-refused",
+                    f"{target.name} takes a password only from its owner, who knows the old one; nothing was changed",
+                )
+            for state in states:
+                wanted = replace(state, password=password)
+                outcome: Outcome = await self._in_thread(target.change_as_user, wanted, old, new)
+                if outcome.verdict == "failed":
+                    raise Unavailable(f"{outcome.text}; nothing was changed, try again later")
+                if outcome.verdict != "delivered":
+                    raise Refused("directory-refused", f"{outcome.text}; nothing was changed")
 
     def _done(self, outcome: Outcome, target: str, user: str) -> Outcome:
         if outcome.verdict == "delivered":

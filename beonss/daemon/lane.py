@@ -4,21 +4,23 @@ The cursor says up to which vector everything was delivered, except for the acco
 delivery, so a crash repeats a delivery and never skips one.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from beonss.core.accounts import PASSWORD, Password, decode
 from beonss.core.backlog import Backlog
 from beonss.core.delivery import DELIVERED, Outcome, State, UserState, Verdict, backoff, states_of
 from beonss.core.registers import Context, Register
 from beonss.core.view import AccountView
-from beonss.errors import BeonssError, TargetError
+from beonss.errors import BeonssError, MalformedError, TargetError
 
 #: A cursor lists at most so many accounts; while more wait, the one on disk stays and a restart repeats some.
 LISTED = 1000
@@ -58,6 +60,14 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A target that other masters deliver to as well: :class:`beonss.targets.ldap.LdapTarget`."""
+
+    def remember(self, object_id: str, password: Password) -> None:
+        """Note a password of the cluster's, whoever delivers it; must not block."""
 
 
 class AccountsLike(Protocol):
@@ -180,6 +190,7 @@ class Lane:
     def add(self, rows: Sequence[Register], further: Iterable[str]) -> None:
         """Note what was committed, and further accounts that it concerns."""
         now, wall = self._reactor.seconds(), self._wall()
+        self._remember(rows)
         if self.target.shared:
             own = [row for row in rows if row.stamp.origin == self._accounts.incarnation]
             others = [row for row in rows if row.stamp.origin != self._accounts.incarnation]
@@ -191,6 +202,15 @@ class Lane:
             self.backlog.add_object(object_id, now, wall)
         self._schedule()
         self._note_later()
+
+    def _remember(self, rows: Sequence[Register]) -> None:
+        """Show each password to a target that compares what it finds with all that the cluster ever gave."""
+        if not isinstance(self.target, Remembering):
+            return
+        for row in rows:
+            if row.key.field == PASSWORD:
+                with contextlib.suppress(MalformedError):
+                    self.target.remember(row.key.object, decode(Password, row.value))
 
     def add_objects(self, objects: Iterable[str], *, hurry: bool = True) -> None:
         """Deliver accounts again, at once; with ``hurry`` also what waits for another try."""

@@ -6,6 +6,7 @@ is still there, and what somebody else wrote is reported and left. A locked acco
 Several masters may deliver to one directory.
 """
 
+import contextlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,16 @@ from beonss.store.crypt import DIRECTORY_SCHEMES
 from beonss.targets.journal import Journal, Mark
 from beonss.targets.ldapwire import (
     ADD,
+    CONSTRAINT,
     DELETE,
     OVERTAKEN,
+    REFERRAL,
     REPLACE,
     SUCCESS,
     TRANSIENT,
+    UNWILLING,
     Found,
+    InvalidCredentialsError,
     LdapConnection,
     LdapServer,
     Result,
@@ -43,7 +48,13 @@ from beonss.targets.ldapwire import (
 
 DEFAULT_FILTER = "(&(objectClass=posixAccount)(uid={name}))"
 _SEEN = "seen"
-_INVALID_CREDENTIALS = 49
+_EARLIER = "earlier"
+_MISSED = "missed"
+#: Marks of earlier passwords that are remembered for one account, two for each password.
+_REMEMBERED = 16
+#: draft-behera-ldap-password-policy: the control that tells of it, and the value that means "until an administrator".
+_PPOLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
+_FOR_GOOD = b"000001010000Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +69,8 @@ class LdapSettings:
         filter: finds a user's entry; ``{name}`` is the login name.
         attribute: holds the hash.
         prefix: before the hash; OpenLDAP knows a crypt(3) hash by ``{CRYPT}``.
-        mode: ``hash``, or ``exop``: only the user's own change is passed on, by RFC 3062, for directories that
-            refuse hashes.
+        mode: ``hash``; ``exop``: only the user's own change is passed on, by RFC 3062, for directories that refuse
+            hashes; ``refuse``: the same, but first: what the directory does not take is changed nowhere.
         takeover: what to do with a password that was in the directory before us: ``never`` touch it, or replace
             it at the ``next-change`` of the user.
         shadow: also set ``shadowLastChange`` where the entry is a shadowAccount.
@@ -72,7 +83,7 @@ class LdapSettings:
     filter: str = DEFAULT_FILTER
     attribute: str = "userPassword"
     prefix: str = "{CRYPT}"
-    mode: Literal["hash", "exop"] = "hash"
+    mode: Literal["hash", "exop", "refuse"] = "hash"
     takeover: Literal["never", "next-change"] = "never"
     shadow: bool = True
 
@@ -93,7 +104,29 @@ class LdapTarget:
         self.name = settings.name
         self._journal = Journal(settings.journal)
         self._foreign: dict[str, str] = {}
+        #: Account id -> marks of values that the cluster gave it lately; filled by the reactor's thread.
+        self._recent: dict[str, tuple[str, ...]] = {}
         self._reasserted: set[str] = set()
+
+    def remember(self, object_id: str, password: Password) -> None:
+        """Note a password that the cluster gave an account, whoever delivers it.
+
+        It may stand in the directory though this master never wrote or saw it there: another one was faster, and is
+        gone. It is the cluster's all the same, and gives way to a later one.
+        """
+        marks = {_mark(self._value(password, locked=locked)): None for locked in (False, True)}
+        kept = [value for value in self._recent.get(object_id, ()) if value not in marks]
+        self._recent[object_id] = tuple([*kept, *marks][-_REMEMBERED:])
+
+    def _earlier(self, state: UserState) -> set[str]:
+        """Return the marks of earlier passwords of an account, after noting those that came lately."""
+        kept = self._journal.get(_EARLIER, state.name)
+        old = kept.base.split(" ") if kept is not None and kept.base and kept.object == state.object else []
+        new = self._recent.pop(state.object, ())
+        marks = [*(value for value in old if value not in new), *new][-_REMEMBERED:]
+        if new and marks != old:
+            self._journal.record([(_EARLIER, state.name, Mark(state.object, " ".join(marks)))])
+        return set(marks)
 
     def conflicts(self) -> list[str]:
         """Return which users have a password there that is not ours, one sentence each."""
@@ -168,7 +201,7 @@ class LdapTarget:
         """
         if not any(isinstance(state, UserState) and state.password is not None for state in states):
             return [DELIVERED] * len(states)
-        if self.settings.mode == "exop":
+        if self.settings.mode != "hash":
             return [self._pending(state) for state in states]
         outcomes: list[Outcome] = []
         with LdapConnection(self.settings.server) as connection:
@@ -193,11 +226,19 @@ class LdapTarget:
         want = self._value(state.password, locked=state.locked)
         values = found.attributes.get(attribute.lower(), ())
         goal = _mark(want)
+        earlier = self._earlier(state)
         if values == (want,):
             self._settle(state, goal)
             return DELIVERED
-        if not self._may_replace(state, values, goal):
+        if not self._may_replace(state, values, goal, earlier):
             return self._conflict(state, found)
+        if not state.locked and _FOR_GOOD in found.attributes.get("pwdaccountlockedtime", ()):
+            # A new password would let its owner in again, where somebody decided otherwise.
+            return Outcome(
+                "refused",
+                f"{self.settings.name}: {found.dn} is locked there (pwdAccountLockedTime); "
+                "it gets its password when it is unlocked there",
+            )
         kept = self._journal.get(attribute, state.name)
         self._journal.record(
             [(attribute, state.name, Mark(state.object, kept.base if kept is not None else None, goal))]
@@ -215,8 +256,22 @@ class LdapTarget:
         result = connection.modify(found.dn, changes, absent=None if values else attribute)
         if result.code == SUCCESS:
             self._settle(state, goal)
-            return DELIVERED
+            return self._let_in(connection, found, state) or DELIVERED
         return self._unwilling(found.dn, result)
+
+    def _let_in(self, connection: LdapConnection, found: Found, state: UserState) -> Outcome | None:
+        """Take back that the directory wants yet another password (pwdMustChange): this one is its owner's choice."""
+        if not connection.supports(_PPOLICY) or state.password is None or state.password.changed == 0:
+            return None
+        now = connection.search(found.dn, "(pwdReset=TRUE)", ["pwdReset"])
+        if not now or found.attributes.get("pwdreset", ()) == (b"TRUE",):
+            return None
+        result = connection.modify(found.dn, {"pwdReset": [(REPLACE, ["FALSE"])]})
+        if result.code == SUCCESS:
+            return None
+        return Outcome(
+            "delivered", f"{self.settings.name}: {found.dn} has to choose another password there: {result.text}"
+        )
 
     def _value(self, password: Password, *, locked: bool) -> bytes:
         """Return what the attribute is to hold; a hash that came from a directory has its own prefix."""
@@ -227,7 +282,9 @@ class LdapTarget:
     def _find(self, connection: LdapConnection, name: str) -> Found | Outcome:
         settings = self.settings
         query = settings.filter.replace("{name}", escaped(name))
-        entries = connection.search(settings.base, query, [settings.attribute, "objectClass"])
+        entries = connection.search(
+            settings.base, query, [settings.attribute, "objectClass", "pwdAccountLockedTime", "pwdReset"]
+        )
         if not entries:
             return Outcome(
                 "refused", f"{settings.name}: no entry for {name} below {settings.base}; make it there first"
@@ -236,12 +293,12 @@ class LdapTarget:
             return Outcome("refused", f"{settings.name}: more than one entry for {name} below {settings.base}")
         return entries[0]
 
-    def _may_replace(self, state: UserState, values: tuple[bytes, ...], goal: str) -> bool:
+    def _may_replace(self, state: UserState, values: tuple[bytes, ...], goal: str, earlier: set[str]) -> bool:
         """Say whether everything in the attribute is ours, or given up to us."""
         if state.name in self._reasserted:
             return True
         kept = self._journal.get(self.settings.attribute, state.name)
-        ours = {goal} if kept is None else {goal, kept.base, kept.intent}
+        ours = {goal, *earlier} if kept is None else {goal, kept.base, kept.intent, *earlier}
         foreign = [mark_ for mark_ in map(_mark, values) if mark_ not in ours]
         if not foreign:
             return True
@@ -270,11 +327,21 @@ class LdapTarget:
         return Outcome("conflict", text)
 
     def _unwilling(self, dn: str, result: Result) -> Outcome:
+        name = self.settings.name
         if result.code in OVERTAKEN:
-            return Outcome("failed", f"{self.settings.name}: {dn} was changed in this moment; looked at again soon")
+            return Outcome("failed", f"{name}: {dn} was changed in this moment; looked at again soon")
         if result.code in TRANSIENT:
-            return Outcome("failed", f"{self.settings.name}: {dn} cannot be changed now: {result.text}")
-        return Outcome("refused", f"{self.settings.name}: does not take the password of {dn}: {result.text}")
+            return Outcome("failed", f"{name}: {dn} cannot be changed now: {result.text}")
+        if result.code == REFERRAL or (result.code == UNWILLING and "shadow context" in result.text):
+            where = f"; it names {', '.join(result.referrals)}" if result.referrals else ""
+            return Outcome(
+                "refused",
+                f"{name}: {dn} is in a read-only copy{where}: name the server that takes changes first in uris",
+            )
+        hint = ""
+        if result.code == CONSTRAINT and self.settings.mode == "hash":
+            hint = '; if it takes no hashes: mode = "exop"'
+        return Outcome("refused", f"{name}: does not take the password of {dn}: {result.text}{hint}")
 
     # For directories that take no hashes: the user's own change, while the plaintext is there.
 
@@ -291,26 +358,61 @@ class LdapTarget:
 
         Args:
             state: the user, with the hash of the new password; it is remembered as delivered.
-            old: the password in the directory.
+            old: the password until now.
             new: the new one.
         """
-        if self.settings.mode != "exop" or isinstance(state, GroupState) or state.password is None:
+        if self.settings.mode == "hash" or isinstance(state, GroupState) or state.password is None:
             return DELIVERED
         try:
-            with LdapConnection(self.settings.server) as connection:
-                found = self._find(connection, state.name)
-            if isinstance(found, Outcome):
-                return found
+            outcome = self._change_as_user(state, old, new)
+        except TemporaryTargetError as error:
+            outcome = Outcome("failed", str(error))
+        except PermanentTargetError as error:
+            outcome = Outcome("refused", str(error))
+        attribute, done = self.settings.attribute, Mark(state.object, mark(state.password.hash))
+        if outcome.verdict == "delivered":
+            notes = [(attribute, state.name, done)]
+            if self._journal.get(_MISSED, state.name) is not None:
+                notes.append((_MISSED, state.name, Mark(state.object, None)))
+            self._journal.record(notes)
+        elif outcome.verdict == "failed" and self.settings.mode == "exop":
+            kept = self._journal.get(attribute, state.name)
+            if kept is not None and kept.base is not None and self._journal.get(_MISSED, state.name) is None:
+                # It has a password of ours, and the next time the old one here is not the one there.
+                self._journal.record([(_MISSED, state.name, Mark(state.object, "1"))])
+        return outcome
+
+    def _change_as_user(self, state: UserState, old: bytes, new: bytes) -> Outcome:
+        with LdapConnection(self.settings.server) as connection:
+            found = self._find(connection, state.name)
+        if isinstance(found, Outcome):
+            return found
+        try:
             with LdapConnection(self.settings.server, bind_as=(found.dn, old)) as connection:
                 result = connection.modify_password(found.dn, old, new)
-        except TemporaryTargetError as error:
-            return Outcome("failed", str(error))
-        except PermanentTargetError as error:
-            return Outcome("refused", str(error))
-        if result.code != SUCCESS:
-            return self._unwilling(found.dn, result)
-        self._journal.record([(self.settings.attribute, state.name, Mark(state.object, mark(state.password.hash)))])
-        return DELIVERED
+        except InvalidCredentialsError as error:
+            return self._after_a_miss(found.dn, state, new, str(error))
+        return DELIVERED if result.code == SUCCESS else self._unwilling(found.dn, result)
+
+    def _after_a_miss(self, dn: str, state: UserState, new: bytes, why: str) -> Outcome:
+        """Help a user whose password there is not the one here.
+
+        If it is the new one already, that is that. If the directory missed a change of ours, so that the user cannot
+        know what to type, our own rights there are tried; they may not reach so far.
+        """
+        with contextlib.suppress(InvalidCredentialsError), LdapConnection(self.settings.server, bind_as=(dn, new)):
+            return DELIVERED
+        if self._journal.get(_MISSED, state.name) is None:
+            return Outcome("refused", why)
+        with LdapConnection(self.settings.server) as connection:
+            result = connection.modify_password(dn, None, new)
+        if result.code == SUCCESS:
+            return DELIVERED
+        return Outcome(
+            "refused",
+            f"{self.settings.name}: {dn} still has the password from before the directory was away; change it there, "
+            f"with that one: {result.text}",
+        )
 
 
 def crypt_form(value: bytes) -> str | None:

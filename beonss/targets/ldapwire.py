@@ -44,6 +44,8 @@ MODIFY_PASSWORD = "1.3.6.1.4.1.4203.1.11.1"  # noqa: S105 - an object identifier
 _SOCKETS = ("/run/slapd/ldapi", "/run/openldap/ldapi", "/run/ldapi", "/var/run/ldapi")
 
 SUCCESS = 0
+REFERRAL, CONSTRAINT, UNWILLING = 10, 19, 53
+_INVALID_CREDENTIALS = 49
 #: RFC 4511 appendix A: results that another try may change.
 TRANSIENT = frozenset({1, 3, 51, 52, 80})
 #: The value that was to be replaced is not there any more: noSuchAttribute, attributeOrValueExists, assertionFailed.
@@ -86,12 +88,17 @@ class Found:
     attributes: Mapping[str, tuple[bytes, ...]]
 
 
+class InvalidCredentialsError(PermanentTargetError):
+    """The server does not know this name and password."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an operation ended: the code of RFC 4511 and the server's words."""
+    """How an operation ended: the code of RFC 4511, the server's words, and who to ask instead."""
 
     code: int
     text: str
+    referrals: tuple[str, ...] = ()
 
 
 def uri_problem(uri: str, *, starttls: bool) -> str | None:
@@ -320,8 +327,8 @@ class LdapConnection:
         _, result, _, _ = self._ask(self._connection.modify, dn, dict(changes), controls=controls)
         return _result(result)
 
-    def modify_password(self, dn: str, old: bytes, new: bytes) -> Result:
-        """Change a password by the operation of RFC 3062."""
+    def modify_password(self, dn: str, old: bytes | None, new: bytes) -> Result:
+        """Change a password by the operation of RFC 3062; without the old one by our own rights."""
         try:
             answer = self._connection.extend.standard.modify_password(dn, old, new)
         except (LDAPExceptionError, OSError) as error:
@@ -366,13 +373,15 @@ def _result(result: Mapping[str, Any]) -> Result:
     words = [str(result.get("description") or "no result")]
     if result.get("message"):
         words.append(str(result["message"])[:200])
-    return Result(int(result.get("result", 80)), ": ".join(words))
+    referrals = tuple(str(uri)[:200] for uri in (result.get("referrals") or ())[:3])
+    return Result(int(result.get("result", 80)), ": ".join(words), referrals)
 
 
 def _bind_error(uri: str, who: str, result: Result) -> Exception:
     if result.code in TRANSIENT:
         return TemporaryTargetError(f"{uri}: busy: {result.text}")
-    return PermanentTargetError(f"{uri}: does not let {who} in: {result.text}")
+    kind = InvalidCredentialsError if result.code == _INVALID_CREDENTIALS else PermanentTargetError
+    return kind(f"{uri}: does not let {who} in: {result.text}")
 
 
 def _words(error: Exception) -> str:

@@ -61,7 +61,7 @@ class _Ldap(shape.Shape):
     filter: Annotated[str, Field(min_length=1, max_length=1024)] = DEFAULT_FILTER
     attribute: Attribute = "userPassword"
     prefix: Annotated[str, Field(max_length=32)] = "{CRYPT}"
-    mode: Literal["hash", "exop"] = "hash"
+    mode: Literal["hash", "exop", "refuse"] = "hash"
     takeover: Literal["never", "next-change"] = "never"
     shadow: bool = True
 
