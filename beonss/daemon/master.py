@@ -198,6 +198,7 @@ class Master:
             settings=self._password_settings(),
             ready=self.booting.ready,
             as_user=self._direct,
+            first=self._direct.first,
             quality=installed_quality(),
         )
         requests.update(node_requests(self.passwords, self._node_name))

@@ -7,7 +7,7 @@ place, as each becomes known. A plaintext password is in memory here, as long as
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -33,6 +33,8 @@ from beonss.store.hashing import HashingThreads
 from beonss.store.pwquality import PasswordQuality
 
 T = TypeVar("T")
+#: (object id, old password, new hash, new password); see :meth:`beonss.daemon.direct_changes.DirectChanges.first`.
+First = Callable[[str, bytes | None, Password, bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class Passwords:
         name: of this master.
         settings: may be replaced at any time.
         as_user: brings a change to targets that take it only from the user, who knows both passwords.
+        first: makes it at those that have to agree before it is committed; raises if one does not.
         ready: returns a new Deferred that fires when the boot reconciliation is over, in whatever way.
         random: makes salts.
         wall: seconds since the epoch, for the day of a change.
@@ -138,6 +141,7 @@ class Passwords:
         settings: PasswordSettings | None = None,
         targets: Targets | None = None,
         as_user: AsUser | None = None,
+        first: First | None = None,
         ready: "Callable[[], Deferred[Any]] | None" = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
         wall: Callable[[], float] = time.time,
@@ -150,6 +154,7 @@ class Passwords:
         self._masters = masters
         self._targets = targets
         self._as_user = as_user
+        self._first = first
         self._hashing = hashing
         self._trail = AuditTrail(audit, self._now)
         self._ready = ready
@@ -235,6 +240,8 @@ class Passwords:
             seen = self._accounts.view.register(key)
             warnings = await self._permit(request, account)
             hash_ = await self._hashed(request)
+            if self._first is not None:
+                await self._first(account.id, request.old, Password(hash_, self._day()), request.new)
         except BeonssError as error:
             self._record_change(request, error)
             raise
