@@ -120,6 +120,7 @@ class _File:
         self.defaults = defaults
         self.depth = depth
         self.tok = dns.tokenizer.Tokenizer(text, name)
+        self.delimiters = self.tok.delimiters
 
     def next_token(self) -> dns.tokenizer.Token:
         """Return the first token of the next line."""
@@ -130,9 +131,9 @@ class _File:
         """Go behind the line in which a mistake was found, unless the tokenizer is there already."""
         tok = self.tok
         tok.ungotten_token = None
-        tok.quoting = False
+        tok.quoting, tok.delimiters = False, self.delimiters
         taken = tok.file.tell() - (tok.ungotten_char is not None)
-        if taken and self.text[taken - 1] == "\n" and not tok.multiline:
+        if taken and self.text[taken - 1] in "\r\n" and not tok.multiline:
             return
         try:
             while not tok.get().is_eol_or_eof():

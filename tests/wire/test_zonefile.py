@@ -139,7 +139,7 @@ def test_included_files_are_read_in_place_with_their_own_lines():
 def test_files_that_are_missing_or_go_in_circles_are_named():
     assert mistakes("\n$INCLUDE none\n", include=include)[0][1:] == (
         2,
-        "none: cannot be read: No such file or directory",
+        "none: cannot be read: no such file",
     )
     assert "circle" in mistakes("$INCLUDE self\n", include=include)[0][2]
     assert "travels to the nodes" in mistakes("$INCLUDE one\n")[0][2]
