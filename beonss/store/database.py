@@ -78,9 +78,14 @@ class Database(LocalDatabase):
     ) -> None:
         self._digests: dict[bool, int] | None = None
         self._vector: dict[str, int] = {}
+        # What the table "vector" holds: it is written once for each commit, however many jobs moved it.
+        self._stored_vector: dict[str, int] = {}
+        # The incarnation written with, and its highest number; None when that has to be looked up.
+        self._written: tuple[str, int] | None = None
         self._contested: set[Key] = set()
         super().__init__(path, cluster, scope=scope, durable=durable, magic=magic)
         self._vector = self._read_vector()
+        self._stored_vector = dict(self._vector)
         # Where something may stand in the table "overruled": most writes need not look. Keys are never taken out, so
         # that a rollback cannot make it wrong.
         self._contested = {register.key for register in self.overruled()}
@@ -91,6 +96,21 @@ class Database(LocalDatabase):
     def _recall(self, before: object) -> None:
         assert isinstance(before, tuple)
         self._vector, self._digests = before
+        self._written = None
+
+    def _complete(self) -> None:
+        moved = [(self.cluster, *item) for item in self._vector.items() if self._stored_vector.get(item[0]) != item[1]]
+        if moved:
+            self._connection.executemany(
+                "INSERT INTO vector (cluster, origin, sequence) VALUES (?, ?, ?)"
+                " ON CONFLICT (cluster, origin) DO UPDATE SET sequence = excluded.sequence",
+                moved,
+            )
+
+    def _commit(self, statement: str) -> None:
+        super()._commit(statement)
+        if statement == "COMMIT":
+            self._stored_vector = dict(self._vector)
 
     # --- registers ---------------------------------------------------------------------------------------------------
 
@@ -146,13 +166,15 @@ class Database(LocalDatabase):
             raise StoreError(f"{self.path}: {incarnation!r} is no incarnation; nothing was written")
         author = author.encode("utf-8", "backslashreplace").decode()[:255]
         with self.transaction():
-            sequence = self.known(incarnation)
+            known = self._written
+            sequence = known[1] if known is not None and known[0] == incarnation else self.known(incarnation)
             written = []
             for change in changes:
                 sequence += 1
                 written.append(self._write_one(change, wall_ms, author, incarnation, sequence))
             if written:
                 self._move_vector({incarnation: sequence})
+            self._written = (incarnation, sequence)
         return written
 
     def _write_one(self, change: Change, wall_ms: int, author: str, incarnation: str, sequence: int) -> Register:
@@ -200,7 +222,17 @@ class Database(LocalDatabase):
             self._move_vector({row.stamp.origin: 0 for row in rows})
             if vector is not None:
                 self._move_vector(vector)
+            self._look_up_own(rows, vector or {})
         return won
+
+    def _look_up_own(self, rows: Sequence[Register], vector: Context) -> None:
+        """Forget the own highest number where a peer knows a higher one (a restored or cloned machine)."""
+        if self._written is not None:
+            mine, highest = self._written
+            if vector.get(mine, 0) > highest or any(
+                row.stamp.origin == mine and row.stamp.sequence > highest for row in rows
+            ):
+                self._written = None
 
     def _merge_one(self, row: Register) -> bool:
         old = self.register(row.key)
@@ -228,11 +260,6 @@ class Database(LocalDatabase):
     def _move_vector(self, vector: Context) -> None:
         for origin, sequence in vector.items():
             if self._vector.get(origin, -1) < sequence:
-                self._connection.execute(
-                    "INSERT INTO vector (cluster, origin, sequence) VALUES (?, ?, ?)"
-                    " ON CONFLICT (cluster, origin) DO UPDATE SET sequence = excluded.sequence",
-                    (self.cluster, origin, sequence),
-                )
                 self._vector[origin] = sequence
 
     def _read_vector(self) -> dict[str, int]:
@@ -348,6 +375,7 @@ class Database(LocalDatabase):
                     self._put(old, adopted[-1])
             if adopted:
                 self._move_vector({incarnation: sequence})
+            self._written = (incarnation, sequence)
         return adopted
 
     def recount(self) -> bool:

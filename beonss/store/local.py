@@ -44,6 +44,8 @@ class LocalDatabase:
         self.cluster = cluster
         self.scope = scope
         self._depth = 0
+        # The name and the count of changes at the start of each open savepoint.
+        self._savepoints: list[tuple[str, int]] = []
         self._connection = open_connection(path, durable=durable, magic=magic)
         try:
             self._claim_file()
@@ -83,27 +85,43 @@ class LocalDatabase:
         """
         before = self._remembered()
         depth = self._depth
-        begin, commit, undo = (
-            ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
-            if depth == 0
-            else (f"SAVEPOINT s{depth}", f"RELEASE s{depth}", (f"ROLLBACK TO s{depth}", f"RELEASE s{depth}"))
-        )
+        connection = self._connection
+        if depth == 0:
+            begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
+        elif self._savepoints and self._savepoints[-1][1] == connection.total_changes:
+            # Nothing was changed since the savepoint around this one began: it will do for both.
+            begin, commit, undo = "", "", (f"ROLLBACK TO {self._savepoints[-1][0]}",)
+        else:
+            name = f"s{depth}"
+            begin, commit, undo = f"SAVEPOINT {name}", f"RELEASE {name}", (f"ROLLBACK TO {name}", f"RELEASE {name}")
         try:
-            self._connection.execute(begin)
+            if begin:
+                connection.execute(begin)
+            if depth and begin:
+                self._savepoints.append((f"s{depth}", connection.total_changes))
             self._depth += 1
             try:
                 yield
                 self._depth = depth
-                self._commit(commit)
+                if depth == 0:
+                    self._complete()
+                if commit:
+                    self._commit(commit)
             except BaseException:
                 self._depth = depth
                 self._recall(before)
-                if self._connection.in_transaction:
+                if connection.in_transaction:
                     for statement in undo:
-                        self._connection.execute(statement)
+                        connection.execute(statement)
                 raise
+            finally:
+                if depth and begin:
+                    self._savepoints.pop()
         except sqlite3.Error as error:
             raise translated(error, self.path) from None
+
+    def _complete(self) -> None:
+        """Write what was put off until the outermost transaction ends."""
 
     def _remembered(self) -> object:
         """Return what is kept in memory of the tables, as it is now, for :meth:`_recall` when they are rolled back."""
