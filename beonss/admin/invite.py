@@ -3,12 +3,13 @@
 import re
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
-from beonss.core.members import Roster, invited
+from beonss.core.members import MemberList, Roster, invited
 from beonss.errors import ConfigurationError
 from beonss.store.keys import check_member_name
 from beonss.wire.documents import MAXIMUM_ENDPOINTS, SECRET_BYTES, Token, invite_key, public_bytes, write_token
@@ -50,15 +51,48 @@ def command(
     """
     name = check_member_name(name)
     endpoints = endpoints_of(addresses)
-    expires = int(time.time()) + _duration(valid)
-    secret = secrets.token_bytes(SECRET_BYTES)
-    public = public_bytes(invite_key(secret))
-    roster, how = sign_and_publish(
-        state, cluster_key, control, lambda roster: invited(roster, name, endpoints, public, expires)
+
+    def change(roster: Roster, public: bytes, expires: int) -> MemberList:
+        return invited(roster, name, endpoints, public, expires)
+
+    roster, how, token = sign_invitation(
+        name, valid=valid, state=state, cluster_key=cluster_key, control=control, change=change
     )
     click.echo(f"Member list {roster.list.number}, in which {name} is invited, is {how}.", err=True)
     click.echo(f"Run on {name}, within {valid}:  beonss join TOKEN   with this token:", err=True)
-    click.echo(write_token(_token(roster, name, secret)))
+    click.echo(token)
+
+
+def sign_invitation(
+    name: str,
+    *,
+    valid: str,
+    state: Path,
+    cluster_key: Path | None,
+    control: str | None,
+    change: Callable[[Roster, bytes, int], MemberList],
+) -> tuple[Roster, str, str]:
+    """Put a list in force in which ``name`` is invited.
+
+    Args:
+        name: who is invited.
+        valid: for how long, as on the command line.
+        state: state directory of this master.
+        cluster_key: file of the cluster's private key, or None for the usual one.
+        control: control socket of the running master, or None for the usual one.
+        change: makes the list of (the roster in force, public invite key, expiry in seconds since the epoch).
+
+    Returns:
+        the new roster, in words how it was put in force, and the token.
+
+    Raises:
+        BeonssError: see :func:`beonss.admin.signing.sign_and_publish`; nothing was changed.
+    """
+    expires = int(time.time()) + _duration(valid)
+    secret = secrets.token_bytes(SECRET_BYTES)
+    public = public_bytes(invite_key(secret))
+    roster, how = sign_and_publish(state, cluster_key, control, lambda roster: change(roster, public, expires))
+    return roster, how, write_token(_token(roster, name, secret))
 
 
 def _token(roster: Roster, name: str, secret: bytes) -> Token:

@@ -1,4 +1,4 @@
-"""``beonss members``: list the masters, or remove one."""
+"""``beonss members``: list the masters; move, replace or remove one."""
 
 import json
 import time
@@ -8,8 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from beonss.admin.invite import sign_invitation
 from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
-from beonss.core.members import Roster, moved, removed
+from beonss.core.members import MemberList, Roster, moved, removed, replaced
 from beonss.store.keys import load_roster
 
 
@@ -18,7 +19,7 @@ from beonss.store.keys import load_roster
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(ctx: click.Context, state: Path, as_json: bool) -> None:
-    """List the masters of the cluster as the member list in the state directory has them, or remove one.
+    """List the masters of the cluster as the member list in the state directory has them; move, replace or remove one.
 
     Exit codes: 0 done, 1 refused and nothing changed, 2 usage.
     """
@@ -112,16 +113,64 @@ def move(
 
 @command.command(name="remove")
 @click.argument("name")
+@click.option("--force", is_flag=True, help="Also the last master: nobody can join the cluster any more.")
 @own_state_option
 @key_option
 @control_option
 @click.pass_obj
-def remove(state: Path, name: str, own_state: Path | None, cluster_key: Path | None, control: str | None) -> None:
+def remove(
+    state: Path, *, name: str, force: bool, own_state: Path | None, cluster_key: Path | None, control: str | None
+) -> None:
     """Remove the master NAME: it is refused from now on. What it wrote and others hold stays.
 
     Exit codes: 0 removed, 1 refused and nothing changed, 2 usage.
     """
     roster, how = sign_and_publish(
-        own_state or state, cluster_key, control, lambda roster: removed(roster, name.lower())
+        own_state or state, cluster_key, control, lambda roster: removed(roster, name.lower(), last=force)
     )
     click.echo(f"{name.lower()} is removed. Member list {roster.list.number} is {how}.")
+
+
+@command.command(name="replace")
+@click.argument("name")
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Where the others connect to it from now on; may be given several times. Default: as before.",
+)
+@click.option("--valid", default="24h", show_default=True, metavar="DURATION", help="For how long: 30m, 24h, 7d.")
+@own_state_option
+@key_option
+@control_option
+@click.pass_obj
+def replace(
+    state: Path,
+    *,
+    name: str,
+    addresses: tuple[str, ...],
+    valid: str,
+    own_state: Path | None,
+    cluster_key: Path | None,
+    control: str | None,
+) -> None:
+    """Give the master NAME another key: after its disk was lost or its key may be known to others, or now and then.
+
+    Its old key is refused from now on, and a token is printed for it, as by "beonss invite". On a new disk use it with
+    "beonss join TOKEN"; a master that still has its data keeps them with "beonss join --rejoin TOKEN". Run this on
+    another master than NAME, running or stopped.
+
+    Exit codes: 0 done, 1 refused and nothing changed, 2 usage.
+    """
+    name, places = name.lower(), endpoints_of(addresses)
+
+    def change(roster: Roster, public: bytes, expires: int) -> MemberList:
+        return replaced(roster, name, places, public, expires)
+
+    roster, how, token = sign_invitation(
+        name, valid=valid, state=own_state or state, cluster_key=cluster_key, control=control, change=change
+    )
+    click.echo(f"The old key of {name} is refused. Member list {roster.list.number} is {how}.", err=True)
+    click.echo(f"Stop {name}, and run there, within {valid}:  beonss join --rejoin TOKEN   with this token:", err=True)
+    click.echo(token)

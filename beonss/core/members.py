@@ -277,7 +277,7 @@ def invited(roster: Roster, name: str, endpoints: Iterable[Endpoint], invite_key
     members = [member for member in baked(roster) if member.name != name or member.key]
     if any(member.name == name for member in members):
         raise ConfigurationError(
-            f"{name} is a member already; if its disk was lost, first: beonss members remove {name}"
+            f"{name} is a member already; if its disk or its key was lost: beonss members replace {name}"
         )
     if len(members) >= MAXIMUM_MEMBERS:
         raise ConfigurationError(f"the member list is full ({MAXIMUM_MEMBERS}); remove members that are gone")
@@ -285,22 +285,57 @@ def invited(roster: Roster, name: str, endpoints: Iterable[Endpoint], invite_key
     return replace(roster.list, number=number, members=tuple(members))
 
 
-def removed(roster: Roster, name: str) -> MemberList:
+def removed(roster: Roster, name: str, *, last: bool = False) -> MemberList:
     """Return the next list, without ``name``.
+
+    Args:
+        roster: what is in force.
+        name: who leaves.
+        last: whether the last master may leave, which is the end of the cluster.
 
     Raises:
         ConfigurationError: there is no such member, or it is the last one.
     """
     members = baked(roster)
-    leaving = next((member for member in members if member.name == name), None)
-    if leaving is None:
-        known = ", ".join(member.name for member in members)
-        raise ConfigurationError(f"{name} is no member of the cluster; its members are: {known}")
+    leaving = _find(members, name)
     left = tuple(member for member in members if member.name != name)
-    if not any(member.key for member in left):
-        raise ConfigurationError(f"{name} is the last master; a cluster without masters cannot be joined again")
+    if leaving.key and not last and not any(member.key for member in left):
+        raise ConfigurationError(
+            f"{name} is the last master; a cluster without masters cannot be joined again. If it shall end: --force"
+        )
     former = (*roster.list.former, *([leaving.key] if leaving.key else []))[-MAXIMUM_FORMER:]
     return replace(roster.list, number=roster.list.number + 1, members=left, former=former)
+
+
+def replaced(roster: Roster, name: str, endpoints: Iterable[Endpoint], invite_key: bytes, expires: int) -> MemberList:
+    """Return the next list, in which the key of ``name`` is a former one and ``name`` is invited anew.
+
+    Args:
+        roster: what is in force.
+        name: a member, joined or invited.
+        endpoints: where it listens; none for the same as before.
+        invite_key: public key derived from the one-time secret.
+        expires: seconds since the epoch.
+
+    Raises:
+        ConfigurationError: there is no such member, or no other that could accept the token.
+    """
+    old = _find(baked(roster), name)
+    if not any(member.key for member in baked(roster) if member.name != name):
+        raise ConfigurationError(f"{name} is the last master: there is no other that could accept it again")
+    without = removed(roster, name)
+    entry = Member(name, b"", tuple(endpoints) or old.endpoints, invite_key, without.number, expires)
+    at = [member.name for member in baked(roster)].index(name)
+    return replace(without, members=(*without.members[:at], entry, *without.members[at:]))
+
+
+def _find(members: Iterable[Member], name: str) -> Member:
+    members = tuple(members)
+    for member in members:
+        if member.name == name:
+            return member
+    known = ", ".join(member.name for member in members)
+    raise ConfigurationError(f"{name} is no member of the cluster; its members are: {known}")
 
 
 def moved(roster: Roster, name: str, endpoints: Iterable[Endpoint]) -> MemberList:
@@ -310,9 +345,7 @@ def moved(roster: Roster, name: str, endpoints: Iterable[Endpoint]) -> MemberLis
         ConfigurationError: there is no such member.
     """
     members = baked(roster)
-    if all(member.name != name for member in members):
-        known = ", ".join(member.name for member in members)
-        raise ConfigurationError(f"{name} is no member of the cluster; its members are: {known}")
+    _find(members, name)
     places = tuple(endpoints)
     members = tuple(replace(member, endpoints=places) if member.name == name else member for member in members)
     return replace(roster.list, number=roster.list.number + 1, members=members)

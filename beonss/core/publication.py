@@ -19,6 +19,9 @@ from beonss.errors import ConfigurationError, MalformedError
 DOCUMENTS: Final = hashlib.sha256(b"beonss documents").hexdigest()[:32]
 DESCRIPTION: Final = Key(DOCUMENTS, "description")
 SERIAL: Final = Key(DOCUMENTS, "serial")
+#: The note in a master's database that holds the last published description that was in force there, as its register
+#: would.
+KEPT: Final = "description"
 #: Stamp time, in ms since the epoch, of a description that a master took from its own file because it knew of no other:
 #: the beginning of time, so that whatever was ever applied beats it.
 SEED_TIME: Final = 1

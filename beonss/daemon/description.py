@@ -11,12 +11,12 @@ from twisted.logger import Logger
 from beonss.core.naming import Naming
 from beonss.core.publication import (
     DESCRIPTION,
+    KEPT,
     SERIAL,
     Published,
     Serial,
     decode_published,
     decode_serial,
-    encode_published,
     following,
     version_of,
 )
@@ -27,8 +27,6 @@ from beonss.wire.description import parse
 
 #: A description is some kilobytes; the bound keeps a wrong path (a disk, a log) from being read whole.
 MAXIMUM_BYTES = 4 << 20
-#: The note in the database that holds the last published description that was in force here, as its register would.
-KEPT = "description"
 
 T = TypeVar("T")
 
@@ -136,12 +134,3 @@ def _attempt(refusals: list[str], find: Callable[[], T | None]) -> T | None:
         log.error("a description of the cluster is refused: {error}", error=str(error))
         refusals.append(str(error))
         return None
-
-
-def keep(database: Database, published: Published) -> None:
-    """Note in the database of a master that does not run what it shall begin with.
-
-    Raises:
-        BeonssError: it cannot be kept.
-    """
-    database.put(KEPT, encode_published(published))

@@ -20,6 +20,7 @@ from beonss.core.naming import Naming
 from beonss.core.publication import (
     DESCRIPTION,
     DOCUMENTS,
+    KEPT,
     SEED_TIME,
     SERIAL,
     Published,
@@ -32,7 +33,7 @@ from beonss.core.publication import (
 )
 from beonss.core.registers import ABSENT, Change, Register, Stamp
 from beonss.core.view import AccountView
-from beonss.daemon.description import KEPT, Described, prove, read_description, standing
+from beonss.daemon.description import Described, prove, read_description, standing
 from beonss.errors import BeonssError, ConfigurationError, MalformedError
 from beonss.wire.description import parse
 

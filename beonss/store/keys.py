@@ -119,19 +119,24 @@ def new_cluster_key() -> Ed25519PrivateKey:
 # -- reading
 
 
-def load_identity(state: Path) -> Identity:
+def load_identity(state: Path, key_path: Path | None = None, certificate_path: Path | None = None) -> Identity:
     """Read this master's identity.
+
+    Args:
+        state: the state directory.
+        key_path: the private key, if not where it belongs.
+        certificate_path: the certificate, likewise.
 
     Raises:
         ConfigurationError: there is none, or others may read the private key.
         StoreError: a file is damaged.
     """
-    if not (state / MEMBER_KEY).exists():
+    key_path, path = key_path or state / MEMBER_KEY, certificate_path or state / MEMBER_CERTIFICATE
+    if not key_path.exists():
         raise ConfigurationError(
             f"{state} holds no identity of a master; make it with 'beonss init' (a new cluster) or 'beonss join TOKEN'"
         )
-    key = load_private_key(state / MEMBER_KEY)
-    path = state / MEMBER_CERTIFICATE
+    key = load_private_key(key_path)
     pem = _read(path)
     try:
         certificate = x509.load_pem_x509_certificate(pem)
@@ -142,7 +147,7 @@ def load_identity(state: Path) -> Identity:
             f"{path} is no certificate; restore it from a backup, or remove this master and join again"
         ) from None
     if not same or not isinstance(name, str):
-        raise StoreError(f"{path} does not belong to {state / MEMBER_KEY}; restore both from one backup")
+        raise StoreError(f"{path} does not belong to {key_path}; restore both from one backup")
     return Identity(name, key, pem)
 
 
@@ -311,10 +316,12 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def save_identity(state: Path, identity: Identity) -> None:
-    """Write a new master's key and certificate; never over others."""
-    write_new(state / MEMBER_CERTIFICATE, identity.certificate, 0o644)
-    write_new(state / MEMBER_KEY, identity.key_pem, 0o600)
+def save_identity(
+    state: Path, identity: Identity, key_path: Path | None = None, certificate_path: Path | None = None
+) -> None:
+    """Write a new master's key and certificate, where they belong or elsewhere; never over others."""
+    write_new(certificate_path or state / MEMBER_CERTIFICATE, identity.certificate, 0o644)
+    write_new(key_path or state / MEMBER_KEY, identity.key_pem, 0o600)
 
 
 def save_cluster_key(path: Path, key: Ed25519PrivateKey) -> None:

@@ -17,6 +17,7 @@ from beonss.core.members import (
     invited,
     moved,
     removed,
+    replaced,
     with_acceptance,
     with_list,
 )
@@ -192,3 +193,31 @@ def test_a_member_may_move_and_keeps_its_key() -> None:
     assert (entry.key, entry.endpoints, third.number) == (GAMGEE, there, 3)
     with pytest.raises(ConfigurationError, match="no member"):
         moved(accepted, "bilbo", there)
+
+
+def test_a_replaced_member_keeps_its_place_and_loses_its_key() -> None:
+    base = start()
+    base = roster(replace(base.list, members=(*base.list.members, Member("gamgee", GAMGEE, AT))), b"two")
+    newer = replaced(base, "frodo", (), b"i" * 32, 1000)
+    assert [member.name for member in newer.members] == ["frodo", "gamgee"]
+    assert newer.number == base.list.number + 1
+    after = roster(newer, b"three")
+    assert after.key_of("frodo") is None
+    assert after.is_former(FRODO)
+    assert newer.members[0].endpoints == AT
+    again = answer(after, GOLLUM, "frodo")
+    assert admit(after, again, 0).key_of("frodo") == GOLLUM
+    with pytest.raises(Refused, match="new identity"):
+        admit(after, answer(after, FRODO, "frodo"), 0)
+
+
+def test_the_last_master_cannot_be_replaced_and_leaves_only_by_force() -> None:
+    with pytest.raises(ConfigurationError, match="last master"):
+        replaced(start(), "frodo", (), b"i" * 32, 1000)
+    with pytest.raises(ConfigurationError, match="last master"):
+        replaced(inviting(start()), "frodo", (), b"i" * 32, 1000)
+    with pytest.raises(ConfigurationError, match="--force"):
+        removed(start(), "frodo")
+    assert removed(start(), "frodo", last=True).members == ()
+    with pytest.raises(ConfigurationError, match="no member"):
+        replaced(start(), "bilbo", (), b"i" * 32, 1000)
