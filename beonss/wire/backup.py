@@ -13,7 +13,7 @@ line                  what it is
 
 Contents and values are text, or, where they are not ASCII, ``{"base64": ...}``. The registers are an answer to somebody
 who has nothing (:mod:`beonss.core.replication`): each is as it was when the vector was taken, or newer. Lines of a kind
-that a newer version added are passed over. A backup holds all hashes and a private key: whoever reads it is this master.
+that a newer version added are passed over. A backup holds all hashes and a private key: who reads it is this master.
 """
 
 import base64
