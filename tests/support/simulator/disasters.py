@@ -90,17 +90,20 @@ class Disasters:
     # --- disks ---
 
     def back_up(self, machine: Machine) -> None:
-        """Take a copy of the disk."""
-        machine.backup = (self._copy(machine), machine.stored_roster)
+        """Take a copy of the whole machine."""
+        files = {} if machine.files is None else machine.files.snapshot()
+        machine.backup = (self._copy(machine), machine.stored_roster, files)
 
     def restore(self, machine: Machine) -> None:
-        """Go back to an old disk; at times nobody can be asked what is missing, and people change things at once."""
+        """Go back to an old copy; at times nobody can be asked what is missing, and people change things at once."""
         world = self._world
         if machine.backup is None:
             self.back_up(machine)
             return
         machine.stop("kill")
-        disk, machine.stored_roster = machine.backup
+        disk, machine.stored_roster, files = machine.backup
+        if machine.files is not None and files:
+            machine.files.set_back(files)
         machine.disk = disk.copy(world.directory, self._name(machine))
         world.checks.forget_disk(machine)
         if world.random.random() < 0.7:

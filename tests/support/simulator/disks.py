@@ -85,13 +85,13 @@ class Disk:
     Args:
         directory: a real one; only an empty file of the database's name stands in it.
         name: of this disk, unique in the process.
-        random: what a power cut leaves, and SQLite's random numbers.
+        random: decides what a power cut leaves.
 
     Attributes:
         fuse: after so many more writes and syncs the machine dies; None: never.
         death: how it then dies.
         dead: whether it died; every operation fails until :meth:`open`.
-        powered: False once power was cut, until :meth:`open`.
+        files: by name, without a directory.
     """
 
     def __init__(self, directory: Path, name: str, random: Random) -> None:
@@ -130,7 +130,7 @@ class Disk:
     def copy(self, directory: Path, name: str) -> "Disk":
         """Return another disk with the same bytes, as a snapshot of the whole machine is."""
         copied = Disk(directory, name, self.random)
-        copied.files = {path: StoredFile(bytes(file.data)) for path, file in self.files.items()}
+        copied.files = {name: StoredFile(bytes(file.data)) for name, file in self.files.items()}
         return copied
 
     def bytes(self) -> bytes:
@@ -307,7 +307,7 @@ class _Driver:
         disk = self._opening if name is None else self._disk(name.decode())
         if disk is None or disk.dead:
             return _CANTOPEN
-        stored = StoredFile() if name is None else disk.files.setdefault(name.decode(), StoredFile())
+        stored = StoredFile() if name is None else disk.files.setdefault(Path(name.decode()).name, StoredFile())
         self._count += 1
         self._open[self._count] = (disk, "" if name is None else name.decode(), stored, disk.life)
         file.contents.methods = ctypes.addressof(self._methods)
@@ -357,18 +357,17 @@ class _Driver:
         disk = self._disk(name.decode())
         if not disk.step(disk.life):
             return _IOERR
-        disk.files.pop(name.decode(), None)
+        disk.files.pop(Path(name.decode()).name, None)
         return _OK
 
     def _on_access(self, _: int, name: bytes, __: int, out: Any) -> int:
         path = name.decode()
-        out[0] = int(path in self._disk(path).files)
+        out[0] = int(Path(path).name in self._disk(path).files)
         return _OK
 
     def _on_random(self, _: int, amount: int, buffer: int) -> int:
-        disk = self._opening
-        data = bytes(amount) if disk is None else disk.random.randbytes(amount)
-        ctypes.memmove(buffer, data, amount)
+        # SQLite asks once in the life of a process, for the salts of its WALs: no history may depend on it.
+        ctypes.memmove(buffer, bytes(amount), amount)
         return amount
 
 

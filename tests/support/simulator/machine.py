@@ -73,7 +73,7 @@ class Machine:
         self.stored_roster = write_roster(roster)
         self.up = False
         self.life = 0
-        self.backup: tuple[Disk, bytes] | None = None
+        self.backup: tuple[Disk, bytes, dict[str, tuple[bytes, int]]] | None = None
         self.pulls: dict[str, tuple[int, Pull]] = {}
         self.waits: dict[str, Deferred[None]] = {}
         self.heard: dict[str, int] = {}
@@ -204,13 +204,11 @@ class Machine:
 
     def on_acknowledge(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Have ``callback`` called when a peer acknowledged something new."""
-        self._told.append(callback)
-        return lambda: self._told.remove(callback)
+        return _listening(self._told, callback)
 
     def on_pulled(self, callback: Callable[[str, Context], None]) -> Callable[[], None]:
         """Have ``callback`` called when everything that a peer held is here."""
-        self._pulled.append(callback)
-        return lambda: self._pulled.remove(callback)
+        return _listening(self._pulled, callback)
 
     def pulled(self, name: str, vector: Context) -> None:
         """Tell that everything that a peer held is here."""
@@ -248,3 +246,13 @@ class Machine:
             self.book.add(name, (), None if known is None else known.get(name))
             if known is None:
                 self.world.exchange.ask(self, name, wait=False)
+
+
+def _listening(listeners: list[Any], callback: Any) -> Callable[[], None]:
+    listeners.append(callback)
+
+    def cancel() -> None:
+        if callback in listeners:
+            listeners.remove(callback)
+
+    return cancel

@@ -38,6 +38,8 @@ class People:
     def act(self, on: Machine | None = None) -> None:
         """Let somebody change something on some master that takes changes."""
         world = self._world
+        if world.quiet:
+            return
         ready = [m for m in ([on] if on is not None else world.all_machines()) if m.is_booted()]
         if not ready:
             return

@@ -114,7 +114,7 @@ class FlakyFiles:
         passwd, shadow, group, _ = ({line[0]: line for line in self._lines(name)} for name in START)
         ours = {name for name, line in passwd.items() if int(line[2]) >= FLOOR}
         users = {user.entry.name: user for user in view.users()}
-        assert ours == users.keys(), "the files are not equal to the winner: users"
+        assert ours == users.keys(), f"the files are not equal to the winner: users {sorted(ours ^ users.keys())}"
         for name, user in users.items():
             entry = user.entry
             wanted = [name, "x", str(entry.uid), str(entry.gid), entry.gecos, entry.home, entry.shell]
@@ -130,6 +130,19 @@ class FlakyFiles:
             assert sorted(filter(None, group[name][3].split(","))) == sorted(one.members), (
                 "the files are not equal to the winner: members"
             )
+
+    def snapshot(self) -> dict[str, tuple[bytes, int]]:
+        """Return the files, as a backup of the machine holds them: by name, bytes and mode."""
+        found = (path for path in self.root.rglob("*") if path.is_file())
+        return {str(p.relative_to(self.root)): (p.read_bytes(), p.stat().st_mode & 0o7777) for p in found}
+
+    def set_back(self, snapshot: dict[str, tuple[bytes, int]]) -> None:
+        """Put the files of a backup in the place of these."""
+        for path in [path for path in self.root.rglob("*") if path.is_file()]:
+            path.unlink()
+        for name, (data, mode) in snapshot.items():
+            (self.root / name).write_bytes(data)
+            (self.root / name).chmod(mode)
 
     def bytes(self) -> bytes:
         """Return everything under the root, for looking for what must not be there."""

@@ -1,0 +1,336 @@
+"""Rules broken on purpose, at least one for each invariant of docs/explanation/what-holds.md, which the checks must find.
+
+A fault is a function that breaks something with pytest's monkeypatch and returns the kind of life in which it matters.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from beonss.core.accounts import PASSWORD, Password
+from beonss.core.incarnation import Verdict
+from beonss.core.members import Roster
+from beonss.core.objects import AccountObject
+from beonss.core.registers import Context, Key, Register
+from beonss.core.replication import Page
+from beonss.core.view import AccountView
+from beonss.daemon import accounts, passwords
+from beonss.daemon.accounts import Accounts
+from beonss.daemon.audit_trail import AuditTrail
+from beonss.daemon.deliveries import Deliveries
+from beonss.daemon.passwords import Passwords
+from beonss.daemon.peers import PeerBook
+from beonss.store import database, local, opening
+from beonss.store.database import Database
+from beonss.targets import files
+
+Patch = pytest.MonkeyPatch
+
+
+def vectors_move_with_every_page(patch: Patch) -> str:
+    """1: as if a page could be taken for the whole answer."""
+    original = Database.merge
+
+    def merge(self: Database, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
+        rows = list(rows)
+        if vector is None:
+            vector = {row.stamp.origin: row.stamp.sequence for row in sorted(rows, key=lambda r: r.stamp.sequence)}
+        return original(self, rows, vector)
+
+    patch.setattr(Database, "merge", merge)
+    return "network"
+
+
+def only_own_changes_are_delivered(patch: Patch) -> str:
+    """2: as if the files of a master needed only what was changed there."""
+    original = Deliveries._committed
+
+    def committed(self: Deliveries, rows: Sequence[Register]) -> None:
+        original(self, [row for row in rows if row.stamp.origin == self._accounts.incarnation])
+
+    patch.setattr(Deliveries, "_committed", committed)
+    return "targets"
+
+
+def the_last_to_arrive_wins(patch: Patch) -> str:
+    """3: as if messages came once and in order."""
+    patch.setattr(Register, "beats", lambda self, other: (self.stamp, self.value) != (other.stamp, other.value))
+    return "network"
+
+
+def stamps_are_the_wall_clock(patch: Patch) -> str:
+    """4: as if the value that was seen did not matter."""
+    patch.setattr(database, "next_time", lambda wall, _: wall)
+    return "bad clock"
+
+
+def one_clock_for_all_registers(patch: Patch) -> str:
+    """5: a hybrid clock of the whole machine, which one bad clock infects."""
+    original = Database._write_one
+
+    def write_one(self: Database, change: Any, wall_ms: int, *rest: Any) -> Register:
+        highest = self._connection.execute("SELECT max(time) FROM register").fetchone()[0] or 0
+        return original(self, change, max(wall_ms, highest + 1), *rest)
+
+    patch.setattr(Database, "_write_one", write_one)
+    return "bad clock"
+
+
+def commits_are_not_flushed(patch: Patch) -> str:
+    """6: synchronous=NORMAL, as SQLite's manual recommends for the WAL."""
+    original = local.open_connection
+
+    def careless(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection = original(*args, **kwargs)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    patch.setattr(local, "open_connection", careless)
+    return "power"
+
+
+def what_a_killed_process_left_is_believed(patch: Patch) -> str:
+    """6: as if what is read from a file were on the disk."""
+
+    class Careless(sqlite3.Connection):
+        def execute(self, statement: str, *args: Any) -> sqlite3.Cursor:
+            return super().execute("SELECT 0" if "wal_checkpoint" in statement else statement, *args)
+
+    original = sqlite3.connect
+
+    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        return original(*args, **kwargs, factory=Careless)
+
+    patch.setattr(opening.sqlite3, "connect", connect)
+    return "power"
+
+
+def deletions_are_forgotten(patch: Patch) -> str:
+    """7: as if a creation written elsewhere could bring an account back."""
+    patch.setattr(AccountObject, "live", property(lambda self: self.presence is not None))
+    return "crashes"
+
+
+def locks_are_forgotten(patch: Patch) -> str:
+    """7: as if only the password mattered at a login."""
+    original = Passwords._account
+    patch.setattr(Passwords, "_account", lambda self, user: replace(original(self, user), locked=False))
+    return "people"
+
+
+def merging_takes_whatever_comes_from_others(patch: Patch) -> str:
+    """8: as if a peer always knew better."""
+
+    def merge_one(self: Database, row: Register) -> bool:
+        old = self.register(row.key)
+        if old == row:
+            return False
+        self._put(old, row)
+        return True
+
+    patch.setattr(Database, "_merge_one", merge_one)
+    return "crashes"
+
+
+def what_was_acknowledged_never_goes_down(patch: Patch) -> str:
+    """9: as if a restored machine still held what its old disk held."""
+    original = PeerBook.acknowledged
+
+    def acknowledged(self: PeerBook, name: str, vector: Context) -> bool:
+        state = self.states().get(name)
+        known = {} if state is None else dict(state.acknowledged or {})
+        return original(self, name, {o: max(known.get(o, 0), vector.get(o, 0)) for o in {*known, *vector}})
+
+    patch.setattr(PeerBook, "acknowledged", acknowledged)
+    patch.setattr(PeerBook, "met", lambda self, name, hello: False)
+    return "restored"
+
+
+def questions_acknowledge_what_is_not_committed(patch: Patch) -> str:
+    """9: the vector in memory moves before the disk has what it covers."""
+    original = Accounts.merge
+
+    async def merge(self: Accounts, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
+        won = await original(self, rows, vector)
+        self.vector = {
+            **self.vector,
+            **{row.stamp.origin: max(self.vector.get(row.stamp.origin, 0), row.stamp.sequence + 1) for row in won},
+        }
+        return won
+
+    patch.setattr(Accounts, "merge", merge)
+    return "network"
+
+
+def incarnations_are_always_kept(patch: Patch) -> str:
+    """10: as if a restored disk were the disk it was."""
+    patch.setattr(accounts, "judge", lambda incarnation, *_, **__: Verdict(incarnation is not None, ""))
+    return "restored"
+
+
+def removed_masters_are_believed(patch: Patch) -> str:
+    """11: as if whoever was a member once were one for ever."""
+    names: dict[bytes, str] = {}
+    original = Roster.name_of
+
+    def name_of(self: Roster, key: bytes) -> str | None:
+        name = original(self, key)
+        if name is not None:
+            names[key] = name
+        return names.get(key)
+
+    def joined(self: Roster) -> Any:
+        return everybody(self)
+
+    everybody = Roster.joined
+    patch.setattr(Roster, "name_of", name_of)
+    patch.setattr(Roster, "joined", joined)
+    patch.setattr(Roster, "key_of", _keeping(Roster.key_of))
+    return "members"
+
+
+def _keeping(original: Callable[[Roster, str], bytes | None]) -> Callable[[Roster, str], bytes | None]:
+    keys: dict[str, bytes] = {}
+
+    def key_of(self: Roster, name: str) -> bytes | None:
+        key = original(self, name)
+        if key is not None:
+            keys[name] = key
+        return keys.get(name)
+
+    return key_of
+
+
+def the_password_is_kept_beside_its_hash(patch: Patch) -> str:
+    """12: as if a directory might want the password later."""
+    original = passwords.encode
+    typed: list[bytes] = []
+    hashed = Passwords._hashed
+
+    async def remember(self: Passwords, request: Any) -> str:
+        typed.append(request.new)
+        return await hashed(self, request)
+
+    def encode(value: Any) -> bytes:
+        data = original(value)
+        if isinstance(value, Password) and typed:
+            data = json.dumps({**json.loads(data), "typed": typed[-1].decode()}).encode()
+        return data
+
+    patch.setattr(Passwords, "_hashed", remember)
+    patch.setattr(passwords, "encode", encode)
+    return "people"
+
+
+def passwords_are_logged(patch: Patch) -> str:
+    """12: as if the log were for debugging."""
+    original = Passwords._permit
+
+    async def permit(self: Passwords, request: Any, account: Any) -> Any:
+        self.log.info("a change of {user}: {new}", user=request.user, new=request.new)
+        return await original(self, request, account)
+
+    patch.setattr(Passwords, "_permit", permit)
+    return "people"
+
+
+def files_are_written_in_place(patch: Patch) -> str:
+    """13: as if nobody read the file meanwhile."""
+
+    def write(seen: Any, data: bytes) -> None:
+        seen.path.write_bytes(data)
+
+    patch.setattr(files, "replace_file", write)
+    return "targets"
+
+
+def every_value_is_kept(patch: Patch) -> str:
+    """14: a log instead of a state: the backlog grows with the number of changes."""
+    original = Database._put
+
+    def put(self: Database, old: Register | None, new: Register) -> None:
+        original(self, old, new)
+        if old is not None and new.key.field == PASSWORD:
+            original(self, None, replace(old, key=Key(old.key.object, f"old-{old.stamp.time}-{old.stamp.sequence}")))
+
+    patch.setattr(Database, "_put", put)
+    return "network"
+
+
+def answers_are_mostly_empty(patch: Patch) -> str:
+    """15: everything arrives, but nobody can say when."""
+    original = Database.page
+    calls = iter(range(1 << 30))
+
+    def page(self: Database, question: Context, more: object | None = None, **kwargs: Any) -> Page:
+        if more is None and next(calls) % 500:
+            return Page(0, [], dict(question))
+        return original(self, question, more, **kwargs)
+
+    patch.setattr(Database, "page", page)
+    return "network"
+
+
+def any_password_is_right(patch: Patch) -> str:
+    """16: as if whoever asks were who he says he is."""
+
+    async def prove(*_: Any) -> None:
+        return None
+
+    patch.setattr(Passwords, "_prove", prove)
+    return "people"
+
+
+def refusals_are_not_audited(patch: Patch) -> str:
+    """16: as if only successes were worth a line."""
+    original = AuditTrail.record
+
+    def record(self: AuditTrail, *args: Any, **fields: Any) -> None:
+        if fields.get("outcome") != "refused":
+            original(self, *args, **fields)
+
+    patch.setattr(AuditTrail, "record", record)
+    return "people"
+
+
+def the_view_forgets_who_was_first(patch: Patch) -> str:
+    """2: as if each master could decide by itself who owns a name."""
+    original = AccountView.apply
+
+    def apply(self: AccountView, rows: Iterable[Register]) -> set[str]:
+        rows = list(rows)
+        return original(self, rows[:1] if len(rows) > 4 else rows)
+
+    patch.setattr(AccountView, "apply", apply)
+    return "crashes"
+
+
+#: fault: what the checks must say of it (any other failure would be the fault breaking the simulator itself).
+FAULTS: dict[Callable[[Patch], str], str] = {
+    vectors_move_with_every_page: "left the buffer|not equal|unequal registers",
+    only_own_changes_are_delivered: "the files are not equal to the winner|not delivered",
+    the_view_forgets_who_was_first: "assert sorted|files are not equal|==",
+    the_last_to_arrive_wins: "went down|lost|not equal|left the buffer|unequal registers",
+    stamps_are_the_wall_clock: "a change lost to what its writer had seen",
+    one_clock_for_all_registers: "a bad clock reached",
+    commits_are_not_flushed: "was lost|left the buffer|one sequence number|unequal registers|still buffered",
+    what_a_killed_process_left_is_believed: "was lost|left the buffer|one sequence number|unequal registers|went down",
+    deletions_are_forgotten: "deleted came back",
+    locks_are_forgotten: "locked account was let in|a change was not refused",
+    merging_takes_whatever_comes_from_others: "went down|not equal|unequal registers|left the buffer|was lost",
+    what_was_acknowledged_never_goes_down: "left the buffer",
+    questions_acknowledge_what_is_not_committed: "left the buffer|not equal|was lost|unequal registers",
+    incarnations_are_always_kept: "left the buffer|unequal registers|was lost|not equal",
+    removed_masters_are_believed: "a removed master wrote",
+    the_password_is_kept_beside_its_hash: "a password stands in plain in",
+    passwords_are_logged: "a password stands in plain in the log",
+    files_are_written_in_place: "was written in place",
+    every_value_is_kept: "the backlog is not bounded|not equal|unequal",
+    answers_are_mostly_empty: "after everything healed",
+    any_password_is_right: "was not refused",
+    refusals_are_not_audited: "left no audit line",
+}
