@@ -315,14 +315,31 @@ class LdapConnection:
             if not cookie:
                 return
 
-    def modify(self, dn: str, changes: Mapping[str, Any], absent: str | None = None) -> Result:
-        """Change an entry, on condition that it has no attribute ``absent``, where the server can check that.
+    def modify(
+        self,
+        dn: str,
+        changes: Mapping[str, Any],
+        absent: str | None = None,
+        only: tuple[str, Sequence[bytes]] | None = None,
+    ) -> Result:
+        """Change an entry, perhaps on a condition (RFC 4528).
+
+        Args:
+            dn: which.
+            changes: attribute to changes, as ldap3 wants them.
+            absent: it has no such attribute; without effect where the server cannot check that.
+            only: an attribute that holds these values; nothing is done where the server cannot check that.
 
         Raises:
             TemporaryTargetError: the server went away; whether it did it is not known.
         """
         controls = None
-        if absent is not None and self.supports(ASSERTION):
+        able = self.supports(ASSERTION)
+        if only is not None:
+            if not able:
+                return Result(UNWILLING, "the server offers no assertion control (RFC 4528)")
+            controls = [(ASSERTION, True, _has(*only))]
+        elif absent is not None and able:
             controls = [(ASSERTION, True, _has_not(absent))]
         _, result, _, _ = self._ask(self._connection.modify, dn, dict(changes), controls=controls)
         return _result(result)
@@ -362,6 +379,20 @@ def _has_not(attribute: str) -> bytes:
     """Return the filter ``(!(attribute=*))`` in BER (RFC 4511 section 4.5.1: not is [2], present is [7])."""
     name = attribute.encode("ascii")[:100]
     return bytes([0xA2, len(name) + 2, 0x87, len(name)]) + name
+
+
+def _has(attribute: str, values: Sequence[bytes]) -> bytes:
+    """Return the filter ``(&(attribute=value)...)`` in BER (RFC 4511 section 4.5.1: and is [0], equality is [3])."""
+    name = attribute.encode("ascii")
+    return _ber(0xA0, b"".join(_ber(0xA3, _ber(0x04, name) + _ber(0x04, value)) for value in values))
+
+
+def _ber(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
 
 
 def escaped(text: str) -> str:

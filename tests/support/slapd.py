@@ -30,6 +30,7 @@ CONFIG = """
 {includes}
 modulepath /usr/lib/ldap
 moduleload back_mdb
+{modules}
 pidfile {home}/pid
 TLSCACertificateFile {home}/ca.pem
 TLSCertificateFile {home}/server.pem
@@ -40,8 +41,18 @@ suffix "{base}"
 rootdn "{root}"
 rootpw "{password}"
 directory {home}/db
-access to attrs=userPassword by dn.exact="cn=reader,{base}" read by self write by anonymous auth by * none
+{database}
+access to attrs=userPassword,shadowLastChange
+  by dn.exact="cn=beonss,{base}" write by dn.exact="cn=reader,{base}" read by self write by anonymous auth by * none
 access to * by * read
+"""
+
+#: The overlay of password policies, with a policy that refuses ready-made hashes and wants new ones changed.
+PPOLICY = """
+overlay ppolicy
+ppolicy_default "cn=policy,{base}"
+ppolicy_use_lockout
+access to attrs=pwdReset,pwdAccountLockedTime by dn.exact="cn=beonss,{base}" manage by * read
 """
 
 TREE = f"""
@@ -57,6 +68,12 @@ objectClass: organizationalRole
 cn: reader
 userPassword: reader
 
+dn: cn=beonss,{BASE}
+objectClass: simpleSecurityObject
+objectClass: organizationalRole
+cn: beonss
+userPassword: mellon
+
 dn: ou=people,{BASE}
 objectClass: organizationalUnit
 ou: people
@@ -64,6 +81,18 @@ ou: people
 dn: ou=twice,{BASE}
 objectClass: organizationalUnit
 ou: twice
+"""
+
+
+POSIX = """objectClass: account
+objectClass: posixAccount
+objectClass: shadowAccount
+uid: {name}
+cn: {name}
+uidNumber: 5000
+gidNumber: 100
+homeDirectory: /home/{name}
+userPassword: {secret}
 """
 
 
@@ -110,9 +139,16 @@ def free_port():
 
 
 class Slapd:
-    """One server and what tests ask of it."""
+    """One server and what tests ask of it.
 
-    def __init__(self, home: Path):
+    Args:
+        home: a directory of its own, short.
+        modules: lines of configuration before the database.
+        database: lines of configuration in the database.
+        offline: put the tree into the database before the start, because the server takes no changes.
+    """
+
+    def __init__(self, home: Path, modules: str = "", database: str = "", *, offline: bool = False):
         program = shutil.which("slapd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/libexec")
         if program is None:
             missing("the program slapd", "apt install slapd")
@@ -125,6 +161,8 @@ class Slapd:
         (home / "slapd.conf").write_text(
             CONFIG.format(
                 includes=includes,
+                modules=modules,
+                database=database.format(base=BASE),
                 home=home,
                 uid=os.geteuid(),
                 gid=os.getegid(),
@@ -138,17 +176,30 @@ class Slapd:
         self.log = (home / "log").open("wb")
         bound = " ".join(uri.replace("localhost", "127.0.0.1") + "/" for uri in (self.plain, self.tls))
         bound += " " + " ".join(uri.replace("localhost", "127.0.0.2") + "/" for uri in (self.plain, self.tls))
+        if offline:
+            slapadd = [program, "-T", "add", "-f", str(home / "slapd.conf")]
+            people = f"dn: uid=pippin,ou=people,{BASE}\n" + POSIX.format(name="pippin", secret="old")
+            subprocess.run(slapadd, input=(TREE + "\n" + people).encode(), check=True, capture_output=True)
+        self.start(program, bound)
+        try:
+            self.wait()
+            if not offline:
+                self.add(TREE)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, program=None, bound=None):
+        """Start the process, again after :meth:`stop` too."""
+        self.program, self.bound = program or self.program, bound or self.bound
+        if self.log.closed:
+            self.log = (self.home / "log").open("ab")
+        program, bound, home = self.program, self.bound, self.home
         self.process = subprocess.Popen(
             [program, "-d", "0", "-h", f"{bound} {self.local}/", "-f", str(home / "slapd.conf")],
             stdout=self.log,
             stderr=self.log,
         )
-        try:
-            self.wait()
-            self.add(TREE)
-        except BaseException:
-            self.stop()
-            raise
 
     def wait(self):
         deadline = time.monotonic() + 20
