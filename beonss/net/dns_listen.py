@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from beonss.core.endpoints import Endpoint
 from beonss.net.dns import DNSServer
 from beonss.net.dns_bind import BindError
+from beonss.net.dns_native import why_pure
 from beonss.net.dns_tcp import StreamLimits, TCPListener, listen_tcp
 from beonss.net.dns_udp import UDPListener, listen_udp
 
@@ -61,6 +62,11 @@ def listen_dns(
     for port in ports[::2]:
         where = port.getHost()
         log.info("DNS: answering on {host} port {port}, UDP and TCP", host=where.host, port=where.port)
+    reason = why_pure()
+    if reason is None:
+        log.info("DNS: plain questions are answered by the compiled core")
+    else:
+        log.info("DNS: Python answers everything: {reason}", reason=reason)
     return DNSListeners(ports)
 
 
