@@ -4,7 +4,7 @@ Every number belongs to one master, by rendezvous hashing (Thaler and Ravishanka
 list: the master whose digest with the number is highest. A master gives away only its own numbers, whoever it can reach
 at the moment, so two adds at the same time on two masters never meet either. A lone master owns all numbers and counts
 up; of n masters each uses about every n-th. When the member list changes, only numbers of the master that came or went
-change hands, so that masters with different lists disagree about as little as can be (docs/decisions/).
+change hands, so that masters with different lists disagree about as little as can be (decision 0019).
 
 Numbers once used are known from the account view, deletions included. What is left are accidents (a master restored
 alone that forgot what it gave away, a number chosen by hand twice): the view then serves one and lists the other.

@@ -3,7 +3,7 @@
 What is in one: the registers with their vector, this master's key and certificate, the member list, the cluster's
 public key, on demand its private one. What is not: the incarnation and the machine id, so that a restored master takes
 a new one whatever happens; cursors and marks of deliveries, and acknowledgements, which would be lies about the
-present; the audit log. See :mod:`beonss.wire.backup` for the format.
+present; the audit log. See decision 0020, and :mod:`beonss.wire.backup` for the format.
 """
 
 import gzip
