@@ -195,9 +195,9 @@ class OverlaidZones(Zones):
                 servers = _owned(node.sets[RecordType.NS], owner[size - depth :])
                 return _Found(Answer(authoritative=False, authority=servers))
             if depth < size and RecordType.DNAME in node.sets:
-                found = _redirected(owner, size - depth, node.sets[RecordType.DNAME][0])
+                made = _redirected(owner, size - depth, node.sets[RecordType.DNAME][0])
                 # The alias that was made is what a question for aliases wants.
-                return replace(found, following=None) if qtype in (RecordType.CNAME, RecordType.ANY) else found
+                return replace(made, following=None) if qtype in (RecordType.CNAME, RecordType.ANY) else made
         if size == top:
             return _Found(self._at_the_apex(apex, owner, nodes.get(key), qtype))
         node = nodes.get(key)

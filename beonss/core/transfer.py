@@ -116,7 +116,7 @@ class Edition:
         if apex == self._zone:
             parts += self._forward()
         elif (network := self._networks.get(apex)) is not None:
-            parts += self._reverse(apex, network)
+            parts += self._reverse(network)
         parts.append(_listed("static", tuple(self._static.get(apex, ()))))
         parts.append(_listed("delegated", tuple(self._delegated(apex))))
         return parts
@@ -156,31 +156,22 @@ class Edition:
 
     # --- reverse zones --------------------------------------------------------------------------------------------
 
-    def _reverse(self, apex: DomainName, network: Network) -> Iterator[Part]:
+    def _reverse(self, network: Network) -> Iterator[Part]:
         naming = self.naming
-        # Where one reverse zone lies in another, the inner one has the addresses.
-        inner = [other for name, other in self._networks.items() if name != apex and name[-len(apex) :] == apex]
-        hosts = tuple(
-            self._pointer(address, named.name)
-            for named in naming.hosts()
-            for address in named.addresses
-            if address in network and not any(address in other for other in inner)
-        )
-        yield _listed("hosts", hosts)
-        low, high = int(network[0]), int(network[-1])
-        spans = sorted(naming.spans[network.version].overlapping(low, high), key=_span_key)
-        for span in spans:
-            key = _key("span", network, naming.zone, self._ttl, inner, _span_key(span))
-            yield Part(key, span.block.size, partial(self._pointers, span, network, inner))
+        hosts = [(address, named.name) for named in naming.hosts() for address in named.addresses]
+        yield _listed("hosts", tuple(self._pointer(address, name) for address, name in hosts if address in network))
+        spans = naming.spans[network.version].overlapping(int(network[0]), int(network[-1]))
+        for span in sorted(spans, key=_span_key):
+            key = _key("span", network, naming.zone, self._ttl, _span_key(span))
+            yield Part(key, span.block.size, partial(self._pointers, span, network))
 
-    def _pointers(self, span: AddressSpan, network: Network, inner: list[Network]) -> Iterator[Record]:
+    def _pointers(self, span: AddressSpan, network: Network) -> Iterator[Record]:
         kind = type(network[0])
         number, high = span.numbers.successor(int(network[0])), int(network[-1])
         while number is not None and number <= high:
             index = span.index(number)
-            address = kind(number)
-            if index is not None and not any(address in other for other in inner):
-                yield self._pointer(address, span.interface.name.format(span.rule.values(index)))
+            if index is not None:
+                yield self._pointer(kind(number), span.interface.name.format(span.rule.values(index)))
             number = span.numbers.successor(number + 1)
 
     def _pointer(self, address: Address, name: str) -> Record:
