@@ -3,10 +3,11 @@
 Memory changes after the commit, in the order of the commits; whoever awaits a write or a merge sees the view with it.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Thread
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -15,7 +16,8 @@ from twisted.python.failure import Failure
 
 from beonss.core.accounts import is_public
 from beonss.core.incarnation import Verdict, judge
-from beonss.core.registers import Change, Context, Register
+from beonss.core.recent import RecentCommits
+from beonss.core.registers import Change, Context, Register, covers
 from beonss.core.replication import Acknowledged, Page, Stalled, has_news, public_reach
 from beonss.core.view import AccountView
 from beonss.errors import Unavailable
@@ -66,6 +68,11 @@ class Accounts:
         self._waiters: dict[bool, list[_Waiter]] = {False: [], True: []}
         self._public_reach: Mapping[str, int] = {}
         self._public_high: dict[str, int] = {}
+        # Results of the writer's thread, on their way to the reactor's.
+        self._results: deque[_Result] = deque()
+        self._expected = False
+        self._recent = RecentCommits()
+        self._news = False
         self._halted = ""
         self._stalled = Stalled()
         self.settled = False
@@ -80,6 +87,7 @@ class Accounts:
         """
 
         def load(database: Database) -> tuple[AccountView, dict[str, int], dict[str, int], bytes | None, bytes | None]:
+            self._recent.whole = not database.unfinished()
             # The view is made here, in the writer's thread, so that the reactor is not held up.
             view, high = AccountView(), dict[str, int]()
             for batch in database.registers():
@@ -179,10 +187,10 @@ class Accounts:
         incarnation = self.incarnation
         stamped = self._clock() if wall is None else wall
 
-        def work(database: Database) -> tuple[list[Register], dict[str, int]]:
-            return database.write(changes, stamped, author, incarnation), database.vector()
+        def work(database: Database) -> _Commit:
+            return _Commit(database.write(changes, stamped, author, incarnation), database.vector())
 
-        return (await self._run(work, self._committed))[0]
+        return (await self._run(work, self._committed)).rows
 
     async def merge(self, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
         """Merge a page of a peer's answer; return the rows that won, when they are durable.
@@ -195,28 +203,33 @@ class Accounts:
             MalformedError: nothing of it was merged.
             StoreError: it could not be written.
         """
-        rows, mine = list(rows), self.incarnation
+        rows, mine, was_whole = list(rows), self.incarnation, self._recent.whole
 
-        def work(database: Database) -> tuple[list[Register], dict[str, int], bool]:
+        def work(database: Database) -> _Commit:
             known = database.vector().get(mine, 0)
             strange = (vector or {}).get(mine, 0) > known or any(
                 row.stamp.origin == mine and row.stamp.sequence > known for row in rows
             )
-            return database.merge(rows, vector), database.vector(), strange
+            won, after = database.merge(rows, vector), database.vector()
+            whole = all(covers(after, row.stamp) for row in won)
+            if whole and not was_whole:
+                # Looked up only until it is so again.
+                whole = not database.unfinished()
+            return _Commit(won, after, whole, strange)
 
-        won, _, strange = await self._run(work, self._merged)
-        if strange and self.settled and mine and mine == self.incarnation:
+        commit = await self._run(work, self._committed)
+        if commit.strange and self.settled and mine and mine == self.incarnation:
             self._renew("a peer knows writes of this incarnation that were not made here")
-        return won
+        return commit.rows
 
-    def _merged(self, result: tuple[list[Register], dict[str, int], bool]) -> None:
-        self._committed(result[:2])
-
-    def _committed(self, result: tuple[list[Register], dict[str, int]]) -> None:
-        """Bring the memory up to what was committed, then tell everybody. Runs once per commit, in their order."""
-        rows, vector = result
-        moved = vector != self.vector
-        self.vector = vector
+    def _committed(self, commit: "_Commit") -> None:
+        """Bring the memory up to what was committed, then tell everybody. Runs once per job, in their order."""
+        rows, before = commit.rows, self.vector
+        moved = commit.vector != before
+        if moved:
+            self.vector = commit.vector
+        if rows or moved or not commit.whole:
+            self._recent.add(before, rows, commit.whole)
         if rows:
             self.view.apply(rows)
             _raise_high(self._public_high, rows)
@@ -225,7 +238,12 @@ class Accounts:
                     listener(rows)
                 except Exception:  # noqa: BLE001 - one listener's bug is no reason to leave the others untold
                     self.log.failure("a listener for account changes failed")
-        if rows or moved:
+        self._news = self._news or bool(rows) or moved
+
+    def _tell(self) -> None:
+        """Answer those who wait for news, once for all jobs of a commit."""
+        if self._news:
+            self._news = False
             reach = public_reach(self._public_high, self.vector)
             public_moved, self._public_reach = reach != self._public_reach, reach
             self._wake(public_only=False)
@@ -248,6 +266,10 @@ class Accounts:
         self, question: Context, more: object | None = None, *, public_only: bool = False, limit: int = 1000
     ) -> Page:
         """Return the next page of the answer to a question; see :meth:`beonss.store.database.Database.page`."""
+        if more is None and not public_only:
+            page = self._recent.page(question, self.vector, limit)
+            if page is not None:
+                return page
         return await self._run(lambda db: db.page(question, more, public_only=public_only, limit=limit))
 
     def changed_since(self, question: Context, *, public_only: bool = False) -> "Deferred[None]":
@@ -329,11 +351,11 @@ class Accounts:
             return []
         incarnation = self.incarnation
 
-        def work(database: Database) -> tuple[list[Register], dict[str, int]]:
-            return database.adopt(stalled, incarnation), database.vector()
+        def work(database: Database) -> _Commit:
+            return _Commit(database.adopt(stalled, incarnation), database.vector(), not database.unfinished())
 
         self.log.info("adopting what an interrupted answer left of {origins}", origins=sorted(stalled))
-        return (await self._run(work, self._committed))[0]
+        return (await self._run(work, self._committed)).rows
 
     # --- notes of other parts ---------------------------------------------------------------------------------------
 
@@ -352,24 +374,62 @@ class Accounts:
     def _run(self, work: Callable[[Database], T], committed: Callable[[T], None] | None = None) -> "Deferred[T]":
         done: Deferred[T] = Deferred(lambda _: None)
 
-        def finish(future: "Future[T]") -> None:
+        def resolved(future: "Future[T]") -> None:
+            self._results.append(_Result(future, done, committed))
+            if not self._expected:
+                # One call for all that the writer resolves before the reactor looks.
+                self._expected = True
+                self._reactor.callFromThread(self._take_results)
+
+        self._jobs.submit(work).add_done_callback(resolved)
+        return done
+
+    def _take_results(self) -> None:
+        """Bring the memory up to all that is durable, tell those who wait for news, then those who asked for it."""
+        self._expected = False
+        taken: list[_Result] = []
+        while self._results:
+            result = self._results.popleft()
+            taken.append(result)
+            if result.committed is not None and result.future.exception() is None:
+                # Also when nobody waits for it any more: it is on the disk.
+                try:
+                    result.committed(result.future.result())
+                except Exception:  # noqa: BLE001 - the others are on the disk too
+                    self.log.failure("bringing the memory up to a commit failed")
+        self._tell()
+        for future, done, _ in taken:
+            if done.called:
+                continue
             error = future.exception()
             if error is not None:
-                if not done.called:
-                    done.errback(Failure(error))
-                return
-            result = future.result()
-            if committed is not None:
-                # Also when nobody waits for it any more: it is on the disk.
-                committed(result)
-            if not done.called:
-                done.callback(result)
-
-        self._jobs.submit(work).add_done_callback(lambda future: self._reactor.callFromThread(finish, future))
-        return done
+                done.errback(Failure(error))
+            else:
+                done.callback(future.result())
 
     def _report(self, failure: Failure, what: str) -> None:
         self.log.failure("{what} failed", failure=failure, what=what)
+
+
+class _Commit(NamedTuple):
+    """What a job committed.
+
+    Attributes:
+        vector: after it.
+        whole: whether every register is covered by the vector, as far as this job can change that.
+        strange: whether a peer knows writes of our incarnation that are not ours.
+    """
+
+    rows: list[Register]
+    vector: Mapping[str, int]
+    whole: bool = True
+    strange: bool = False
+
+
+class _Result(NamedTuple):
+    future: "Future[Any]"
+    done: "Deferred[Any]"
+    committed: Callable[[Any], None] | None
 
 
 class _Waiter(NamedTuple):

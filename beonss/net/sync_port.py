@@ -9,10 +9,13 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from beonss.core.replication import Page
 from beonss.net.connection import Timing
 from beonss.net.nodefeed import NodeFeed
 from beonss.net.parts import Desk
 from beonss.net.sync_server import ServerConnection
+from beonss.wire import sync
+from beonss.wire.registers import parcels
 
 #: Seconds between two log lines about strangers from one address.
 STRANGER_LOG = 60.0
@@ -61,6 +64,7 @@ class SyncPort(Factory):
         self.by_source: Counter[str] = Counter()
         self.unknown = 0
         self._told: dict[str, float] = {}
+        self._encoded: tuple[Page, list[bytes]] | None = None
 
     def admits(self, addr: IAddress | None) -> bool:
         """Say whether another connection from this address is taken."""
@@ -79,6 +83,18 @@ class SyncPort(Factory):
         self.unknown += 1
         self.by_source[source] += 1
         return connection
+
+    def frames(self, page: Page) -> list[bytes]:
+        """Return an answer that is one page as frames; encoded once for all who get the same."""
+        if self._encoded is None or self._encoded[0] is not page:
+            runs = list(parcels(page.rows))
+            last = len(runs) - 1
+            frames = [
+                sync.encode(sync.Page(number, rows, page.vector if number == last else None))
+                for number, rows in enumerate(runs)
+            ]
+            self._encoded = (page, frames)
+        return self._encoded[1]
 
     def count(self, role: str) -> int:
         """Return how many connections of a role stand."""

@@ -29,7 +29,7 @@ from beonss.wire.sync import (
 if TYPE_CHECKING:
     from beonss.net.sync_port import SyncPort
 
-#: Requests that one node may have open.
+#: Requests that one caller may have open.
 REQUESTS = 64
 
 
@@ -75,7 +75,7 @@ class ServerConnection(Connection):
             await self._compare(message)
         elif isinstance(message, RosterUpdate) and self.role == "member":
             self._offer(message.members, message)
-        elif isinstance(message, Request) and self.role == "node":
+        elif isinstance(message, Request):
             self._request(message)
         else:
             raise PeerError(f"a {self.role} does not say {message.TYPE!r}")
@@ -244,6 +244,17 @@ class ServerConnection(Connection):
     async def _send_pages(self) -> None:
         question, number = dict(self._vector), 0
         page = await self.desk.replica.page(question)
+        if page.last:
+            # Nearly always: and the others who wait get the same.
+            frames = self.port.frames(page)
+            for frame in frames[:-1]:
+                await self.writable()
+                self.send_frame(frame)
+            await self.writable()
+            # The asker may ask again as soon as it has read this.
+            self._answering = False
+            self.send_frame(frames[-1])
+            return
         while True:
             runs = list(parcels(page.rows))
             for index, rows in enumerate(runs):
@@ -270,9 +281,11 @@ class ServerConnection(Connection):
                 continue  # it learned that elsewhere meanwhile
             if replica.vector.get(replica.incarnation, 0) > self._vector.get(replica.incarnation, 0):
                 return
-            # Somebody else's write: the asker is most likely just getting it from its author.
+            # Somebody else's write: the asker is most likely just getting it from its author. What came meanwhile has
+            # its own time to arrive there.
+            wanted = replica.vector
             await deferLater(self.reactor, self.timing.relay, lambda: None)
-            if not includes(self._vector, replica.vector):
+            if not includes(self._vector, wanted):
                 return
 
     async def _compare(self, theirs: Compare) -> None:
@@ -292,18 +305,19 @@ class ServerConnection(Connection):
             self.log.warn("{who} has drifted from this master: one of them asks for everything again", who=who)
             self.send(Compare(mine, digest))
 
-    # -- what a node asks for its users
+    # -- what a node asks for its users, and a master for its administrator
 
     def _request(self, request: Request) -> None:
-        kind = self.desk.requests.get(request.kind)
+        table = self.desk.requests if self.role == "node" else self.desk.member_requests
+        kind = table.get(request.kind)
         if kind is None:
             self.send(End(request.number, {"message": f"this master knows no {request.kind!r}"}, "unknown-request"))
             return
         if self._requests >= REQUESTS:
-            self.send(End(request.number, {"message": "too many requests at once from this node"}, "busy"))
+            self.send(End(request.number, {"message": f"too many requests at once from this {self.role}"}, "busy"))
             return
         self._requests += 1
-        # A node that waits for an answer wants to know soon that we live.
+        # Who waits for an answer wants to know soon that we live.
         self.send(self.heartbeat())
 
         def report(data: Mapping[str, Any]) -> None:
@@ -323,7 +337,7 @@ class ServerConnection(Connection):
             self.send(End(request.number, data, word))
 
         def broken(failure: Failure) -> None:
-            self.log.failure("the request {kind} of a node failed", failure, kind=request.kind)
+            self.log.failure("the request {kind} of a {role} failed", failure, kind=request.kind, role=self.role)
             self.send(End(request.number, {"message": "this master failed; its log says why"}, "internal"))
 
         # Not cancelled with the connection: what was begun for a user is finished.

@@ -87,13 +87,13 @@ class LocalDatabase:
         depth = self._depth
         connection = self._connection
         if depth == 0:
-            begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
+            begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
         elif self._savepoints and self._savepoints[-1][1] == connection.total_changes:
             # Nothing was changed since the savepoint around this one began: it will do for both.
-            begin, commit, undo = "", "", (f"ROLLBACK TO {self._savepoints[-1][0]}",)
+            begin, commit, undo = "", "", [f"ROLLBACK TO {self._savepoints[-1][0]}"]
         else:
             name = f"s{depth}"
-            begin, commit, undo = f"SAVEPOINT {name}", f"RELEASE {name}", (f"ROLLBACK TO {name}", f"RELEASE {name}")
+            begin, commit, undo = f"SAVEPOINT {name}", f"RELEASE {name}", [f"ROLLBACK TO {name}", f"RELEASE {name}"]
         try:
             if begin:
                 connection.execute(begin)
