@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from beonss.core.accounts import PASSWORD, Password, decode
 from beonss.core.backlog import Backlog
 from beonss.core.delivery import DELIVERED, Outcome, State, UserState, Verdict, backoff, states_of
-from beonss.core.registers import Context, Register
+from beonss.core.registers import Context, Key, Register
 from beonss.core.view import AccountView
 from beonss.errors import BeonssError, MalformedError, TargetError
 
@@ -155,10 +155,13 @@ class Lane:
         now, wall = self._reactor.seconds(), self._wall()
         for object_id in listed:
             self.backlog.add_object(object_id, now, wall)
+            held = self._accounts.view.register(Key(object_id, PASSWORD))
+            self._remember([held] if held is not None else [])
         more: object | None = None
         while True:
             page = await self._accounts.page(vector, more)
             self.backlog.add(page.rows, now, wall)
+            self._remember(page.rows)
             more = page.more
             if more is None:
                 break

@@ -203,6 +203,10 @@ class LdapTarget:
             return [DELIVERED] * len(states)
         if self.settings.mode != "hash":
             return [self._pending(state) for state in states]
+        for state in states:
+            if isinstance(state, UserState):
+                # On disk before anything can fail: another master may write these there meanwhile, and die.
+                self._earlier(state)
         outcomes: list[Outcome] = []
         with LdapConnection(self.settings.server) as connection:
             for state in states:
