@@ -16,7 +16,7 @@ from zope.interface import implementer
 from beonss.errors import MalformedError, PeerError
 from beonss.net.tls import peer_key
 from beonss.wire.frames import MAXIMUM_FRAME, FrameReader
-from beonss.wire.sync import Heartbeat, Message, Refusal, decode, encode
+from beonss.wire.sync import Heartbeat, Message, Refusal, Unknown, decode, encode
 
 #: Messages taken in before the socket is no longer read.
 INBOX = 16
@@ -289,6 +289,8 @@ class Connection(Protocol):
                 if isinstance(message, Heartbeat):
                     if self._known:
                         self.heard(message)
+                elif isinstance(message, Unknown):
+                    self._puzzled(message)
                 else:
                     self._inbox.append(message)
         except MalformedError as error:
@@ -300,6 +302,16 @@ class Connection(Protocol):
         if not self._working and self._inbox:
             self._working = True
             self.run(self._work())
+
+    def _puzzled(self, message: Unknown) -> None:
+        """Pass over a message of a newer version's; from somebody who is not known yet it is an offence.
+
+        Raises:
+            MalformedError: it came before the greeting.
+        """
+        if not self._known:
+            raise MalformedError(f"a message of the unknown type {message.kind!r} came before the greeting")
+        self.log.debug("a message of the unknown type {kind} is passed over", kind=message.kind)
 
     async def _work(self) -> None:
         try:

@@ -15,7 +15,7 @@ from beonss.errors import MalformedError, PeerError, Refused, Unavailable
 from beonss.wire.documents import Token, empty_roster, verified, with_documents
 from beonss.wire.feed import DescriptionContent, DescriptionDocument
 from beonss.wire.frames import MAXIMUM_FRAME, FrameReader
-from beonss.wire.sync import PROTOCOL, Heartbeat, Hello, Message, Refusal, decode, encode
+from beonss.wire.sync import PROTOCOL, Heartbeat, Hello, Message, Refusal, Unknown, decode, encode
 
 
 class OutcomeUnknown(PeerError):  # noqa: N818 - what happened, not whose error
@@ -139,7 +139,7 @@ def _answer(connection: ssl.SSLSocket, server: bytes, token: Token, acceptance: 
     description = None
     if hello.description:
         while not isinstance(message := messages.next(), DescriptionDocument):
-            if not isinstance(message, Heartbeat):
+            if not isinstance(message, Heartbeat | Unknown):
                 break
         else:
             description = _description(message, roster)

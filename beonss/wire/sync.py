@@ -1,7 +1,9 @@
 """The protocol between masters, and between a node and a master: bytes in, messages out, no input or output.
 
 One TLS 1.3 port carries it (:mod:`beonss.net.tls`). Both sides send frames: four bytes of length, big-endian, then one
-MessagePack array ``[type, fields]``; ``fields`` is a map, unknown fields are ignored. The caller speaks first::
+MessagePack array ``[type, fields]``; ``fields`` is a map. Unknown fields are ignored, and so are, between machines that
+know each other, messages of an unknown type: versions that replicate with each other need not be the same. The caller
+speaks first::
 
     C: hello {role: member|joiner|node, ...}
     S: hello {role: master, ...}                 or  refusal {word, text} and the end
@@ -337,6 +339,22 @@ class End:
         return cls(f.number("number"), f.mapping("data"), f.text("refusal", WORD))
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message of a type that this version does not know; it is never sent.
+
+    Attributes:
+        kind: the type.
+    """
+
+    TYPE: ClassVar[str] = ""
+    kind: str
+
+    def plain(self) -> dict[str, Any]:
+        """Return no fields."""
+        return {}
+
+
 Message = (
     Hello
     | Refusal
@@ -351,9 +369,10 @@ Message = (
     | Request
     | Event
     | End
+    | Unknown
 )
 
-_KINDS: tuple[type[Message], ...] = (
+_KINDS = (
     Hello,
     Refusal,
     Question,
@@ -368,7 +387,7 @@ _KINDS: tuple[type[Message], ...] = (
     Event,
     End,
 )
-_TYPES: dict[str, type[Message]] = {kind.TYPE: kind for kind in _KINDS}
+_TYPES = {kind.TYPE: kind for kind in _KINDS}
 
 
 def encode(message: Message) -> bytes:
@@ -391,5 +410,7 @@ def decode(body: bytes) -> Message:
         raise MalformedError("a frame from a peer holds no message")
     kind = _TYPES.get(item[0])
     if kind is None:
-        raise MalformedError("a message from a peer is of an unknown type")
+        if not (0 < len(item[0]) <= WORD and isinstance(item[1], dict)):
+            raise MalformedError("a message from a peer has no type and fields")
+        return Unknown(item[0])
     return kind.read(Fields(item[1], kind.TYPE))

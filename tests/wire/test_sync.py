@@ -27,6 +27,7 @@ from beonss.wire.sync import (
     Refusal,
     Request,
     RosterUpdate,
+    Unknown,
     decode,
     encode,
 )
@@ -146,11 +147,14 @@ def test_a_timestamp_where_a_value_is_wanted_is_malformed() -> None:
         decode(msgpack.packb(["heartbeat", {"wall": msgpack.Timestamp(1, 0), "roster": "", "description": ""}]))
 
 
-def test_unknown_fields_are_ignored_and_unknown_types_are_not() -> None:
+def test_unknown_fields_are_ignored_and_unknown_types_are_told_apart() -> None:
+    """A newer version may add fields, and messages that an older one passes over."""
     body = msgpack.packb(["question", {"vector": {}, "wait": True, "later": [1]}])
     assert decode(body) == Question({}, True)
-    with pytest.raises(MalformedError):
-        decode(msgpack.packb(["sing", {}]))
+    assert decode(msgpack.packb(["sing", {"song": "x"}])) == Unknown("sing")
+    for item in (["sing", []], ["", {}], ["s" * 65, {}]):
+        with pytest.raises(MalformedError):
+            decode(msgpack.packb(item))
 
 
 def test_secrets_are_not_shown() -> None:
