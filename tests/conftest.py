@@ -18,6 +18,8 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 # Tests are no package (--import-mode=importlib): what they share is imported as ``support.<module>``.
 sys.path.insert(0, str(Path(__file__).parent))
+# The loopback cluster of the demonstration, and free ports.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 # A busy machine is slow, not wrong: no test may depend on how long an example took.
 settings.register_profile("beonss", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

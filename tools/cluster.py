@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outside import Nslcd, Reply, ask_dns
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -23,18 +23,6 @@ BIN = Path(sys.executable).parent
 
 class ClusterError(Exception):
     """A process did not do what it was started for; the text says what it wrote."""
-
-
-def free_port() -> int:
-    """Return a port that is free on 127.0.0.1 for UDP and TCP at this moment."""
-    for _ in range(50):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
-    raise ClusterError("no port is free on 127.0.0.1")
 
 
 def wait_until(check: Callable[[], bool], what: str, seconds: float = 30) -> None:

@@ -16,6 +16,7 @@ from beonss.errors import BeonssError
 COMMANDS = {
     "accounts": ("beonss.admin.accounts", "Import users and groups, and deliver them to targets again."),
     "apply": ("beonss.admin.apply", "Publish a cluster description to all masters and nodes."),
+    "audit": ("beonss.admin.audit", "Show who tried what on all masters, and follow it."),
     "backup": ("beonss.admin.backup", "Write a backup of this master, while it runs or not."),
     "check": ("beonss.admin.check", "Prove a cluster description two-way and free of overlaps."),
     "conflicts": ("beonss.admin.conflicts", "List accounts in conflict, and settle them."),

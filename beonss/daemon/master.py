@@ -29,6 +29,7 @@ from beonss.daemon.account_export import export_operation
 from beonss.daemon.account_life import AccountLife
 from beonss.daemon.account_ops import account_operations
 from beonss.daemon.accounts import Accounts
+from beonss.daemon.audit_operations import AuditReading
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.backup_operation import backup_operation
 from beonss.daemon.booting import Booting
@@ -135,6 +136,7 @@ class Master:
             machine=machine_id(),
         )
         requests: dict[str, Any] = {}
+        member_requests: dict[str, Any] = {}
         self.sync = Sync(
             reactor,
             identity=self.identity,
@@ -142,6 +144,7 @@ class Master:
             accounts=self.accounts,
             description=self._content,
             requests=requests,
+            member_requests=member_requests,
             node_allowed=self._admits_node,
         )
         self.booting = Booting(
@@ -201,6 +204,8 @@ class Master:
             first=self._direct.first,
             quality=installed_quality(),
         )
+        self._audit_reading = AuditReading(self.audit.path, self.name, self.sync)
+        member_requests.update(self._audit_reading.requests())
         requests.update(node_requests(self.passwords, self._node_name))
         requests.update(standing_requests(lambda: self.accounts.view, _today))
         here = self._here()
@@ -415,7 +420,7 @@ class Master:
     def _local_changed(self, names: LocalNames) -> None:
         self.lookups.local = names
 
-    def _life_operations(self) -> Mapping[str, Operation]:
+    def _account_operations(self) -> Mapping[str, Operation]:
         def floors() -> Settings:
             return self.naming.settings
 
@@ -444,6 +449,7 @@ class Master:
             state=self._settings.state,
         )
         return {
+            **account_operations(self.accounts, self.deliveries, floors, self.name, trail),
             **life.table(),
             **conflicts.table(),
             "accounts.export": export_operation(self.accounts, trail, self.name),
@@ -462,11 +468,11 @@ class Master:
                 master=True,
                 uid_floor=lambda: self.naming.settings.uid_floor,
             ),
-            **account_operations(self.accounts, self.deliveries, lambda: self.naming.settings, self.name),
-            **self._life_operations(),
+            **self._account_operations(),
             **edit_operations(self.edits, self.sources),
             **description_operations(self._reactor, self.publication, self.sync, self.membership, self.name),
             **member_operations(self.membership),
+            **self._audit_reading.operations(),
         }
 
 

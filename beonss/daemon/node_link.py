@@ -21,9 +21,10 @@ from beonss.core.members import Roster
 from beonss.daemon.accounts import Accounts
 from beonss.daemon.membership import Membership
 from beonss.errors import Refused, Unavailable
+from beonss.net.asking import ConnectionBroken, OnEvent
 from beonss.net.calling import Caller, answers
 from beonss.net.connection import Timing
-from beonss.net.node_client import ConnectionBroken, NodeConnection, OnEvent
+from beonss.net.node_client import NodeConnection
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.sync import Heartbeat, Hello, Refusal
 

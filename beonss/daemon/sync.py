@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from beonss import __version__
 from beonss.core.endpoints import Endpoint
@@ -23,7 +25,8 @@ from beonss.core.replication import Acknowledged
 from beonss.daemon.accounts import Accounts
 from beonss.daemon.membership import Membership
 from beonss.daemon.peers import PeerBook, PeerState
-from beonss.errors import ConfigurationError, Refused
+from beonss.errors import ConfigurationError, Refused, Unavailable
+from beonss.net.asking import ConnectionBroken
 from beonss.net.calling import Caller
 from beonss.net.connection import Timing
 from beonss.net.nodefeed import NodeFeed
@@ -41,6 +44,8 @@ from beonss.wire.sync import Heartbeat, Hello, Refusal, RosterUpdate
 MAXIMUM_DESCRIPTION = 3 << 20
 #: Seconds between two writes of what the peers acknowledged; what is lost of it in a crash is only said again.
 REMEMBER = 5.0
+#: Seconds that another master may take to answer a request.
+ASKING = 5.0
 
 
 class Sync:
@@ -53,6 +58,7 @@ class Sync:
         accounts: the registers; started before :meth:`start`.
         description: gives the description in force, or None.
         requests: what nodes may ask for.
+        member_requests: what other masters may ask for.
         node_allowed: says whether a node may connect from an address (loopback should be).
         timing: all times of the protocol.
         caps: bounds of the port.
@@ -76,6 +82,7 @@ class Sync:
         accounts: Accounts,
         description: Callable[[], DescriptionContent | None] = lambda: None,
         requests: NodeRequests | None = None,
+        member_requests: NodeRequests | None = None,
         node_allowed: Callable[[str], bool] = lambda _: False,
         timing: Timing | None = None,
         caps: Caps | None = None,
@@ -87,6 +94,7 @@ class Sync:
         self.membership = membership
         self.replica = accounts
         self.requests: NodeRequests = requests if requests is not None else {}
+        self.member_requests: NodeRequests = member_requests if member_requests is not None else {}
         self.node_allowed = node_allowed
         self.timing = timing or Timing()
         self.wall = wall
@@ -180,6 +188,20 @@ class Sync:
     def alarms(self) -> Mapping[str, str]:
         """What a person must look at in the exchange: word -> text; the member list has its own."""
         return dict(self.book.alarms)
+
+    def ask(self, name: str, kind: str, params: Mapping[str, Any]) -> "Deferred[Mapping[str, Any]]":
+        """Have another master do something; one of what its ``member_requests`` names.
+
+        Returns:
+            its answer; fails with Refused, or Unavailable where it cannot be asked now.
+        """
+        caller = self._callers.get(name)
+        connection = None if caller is None else caller.connection
+        if not isinstance(connection, PullConnection) or not connection.established:
+            return fail(Unavailable(f"{name} cannot be reached"))
+        answer = connection.request(kind, params, lambda _: None)
+        answer.addTimeout(ASKING, self.reactor)
+        return answer.addErrback(_unavailable, name)
 
     def holds(self, name: str, stamp: Stamp) -> bool:
         """Say whether a peer acknowledged to hold this write durably, or one that beats it."""
@@ -406,3 +428,9 @@ def _listening(listeners: list[Any], callback: Any) -> Callable[[], None]:
             listeners.remove(callback)
 
     return cancel
+
+
+def _unavailable(failure: Failure, name: str) -> Any:
+    if failure.check(ConnectionBroken, TooLate):
+        raise Unavailable(f"{name} did not answer: {failure.getErrorMessage() or 'in time'}")
+    return failure

@@ -4,28 +4,18 @@ A node shows no key. It believes the master because its TLS key stands in the li
 each batch because a member's key signed it.
 """
 
-import itertools
-from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-
-from twisted.internet.defer import Deferred
 
 from beonss.core.endpoints import Endpoint
 from beonss.core.members import Roster
 from beonss.core.registers import includes
-from beonss.errors import BeonssError, PeerError, Refused, Unavailable
+from beonss.errors import PeerError
 from beonss.net.asking import AskingConnection, check_greeting, take_roster
 from beonss.net.connection import Timing
 from beonss.net.parts import Members, Replica
 from beonss.wire.documents import verified
 from beonss.wire.feed import Batch, BatchContent, DescriptionContent, DescriptionDocument, Signed
-from beonss.wire.sync import Compare, End, Event, Heartbeat, Hello, Message, Refusal, Request, RosterUpdate
-
-OnEvent = Callable[[Mapping[str, Any]], None]
-
-
-class ConnectionBroken(BeonssError):  # noqa: N818 - what happened
-    """The connection ended before a request was answered."""
+from beonss.wire.sync import Compare, End, Event, Heartbeat, Hello, Message, Refusal, RosterUpdate
 
 
 class NodeSide(Protocol):
@@ -63,7 +53,6 @@ class NodeConnection(AskingConnection):
 
     Attributes:
         place: where it is connected to.
-        name: of the master, once it is believed.
         complete: whether a whole answer has come over this connection.
     """
 
@@ -71,11 +60,8 @@ class NodeConnection(AskingConnection):
         super().__init__(reactor, timing, node.replica, public=True)
         self.node = node
         self.place = place
-        self.name = ""
         self.complete = False
         self._answer: int | None = None
-        self._numbers = itertools.count(1)
-        self._requests: dict[int, tuple[Deferred[Mapping[str, Any]], OnEvent]] = {}
 
     def opened(self) -> None:
         """Greet. What a node says of itself is no secret; who answers is looked at before anything is believed."""
@@ -100,7 +86,7 @@ class NodeConnection(AskingConnection):
         elif isinstance(message, Compare):
             self.compared()
         elif isinstance(message, Event | End):
-            self._told(message)
+            self.told(message)
         elif isinstance(message, RosterUpdate):
             take_roster(self.node.membership, message)
         else:
@@ -157,59 +143,6 @@ class NodeConnection(AskingConnection):
         """While our question waits, a sign of life says that there is nothing newer."""
         if self._waiting and self.complete:
             self.node.fresh(self)
-
-    def ended(self) -> None:
-        """Fail what was not answered."""
-        requests, self._requests = self._requests, {}
-        for deferred, _ in requests.values():
-            if not deferred.called:
-                deferred.errback(ConnectionBroken(self.reason))
-
-    # -- requests
-
-    def request(self, kind: str, params: Mapping[str, Any], on_event: OnEvent) -> "Deferred[Mapping[str, Any]]":
-        """Ask the master to do something.
-
-        Returns:
-            the data of the end. Fails with Refused, Unavailable or :class:`ConnectionBroken`. If it is cancelled the
-            answer is not waited for; what the master began it finishes.
-        """
-        number = next(self._numbers)
-        deferred: Deferred[Mapping[str, Any]] = Deferred(lambda _: self._requests.pop(number, None) and None)
-        if not self.established:
-            deferred.errback(ConnectionBroken(self.reason or "not connected"))
-            return deferred
-        self._requests[number] = (deferred, on_event)
-        self.send(Request(number, kind, params))
-        self.expect()
-        return deferred
-
-    @property
-    def busy(self) -> bool:
-        """Whether requests are under way."""
-        return bool(self._requests)
-
-    def _told(self, message: Event | End) -> None:
-        found = self._requests.get(message.number)
-        if found is None:
-            return  # cancelled
-        deferred, on_event = found
-        if isinstance(message, Event):
-            try:
-                on_event(message.data)
-            except Exception:  # noqa: BLE001 - a fault of the asker's is no reason to lose the connection
-                self.log.failure("an event of a request could not be passed on")
-            return
-        del self._requests[message.number]
-        if not message.refusal:
-            deferred.callback(message.data)
-            return
-        text = message.data.get("message")
-        text = text if isinstance(text, str) else message.refusal
-        if message.refusal in {"unavailable", "internal"}:
-            deferred.errback(Unavailable(f"{self.name}: {text}"))
-        else:
-            deferred.errback(Refused(message.refusal, text))
 
 
 def _believed(document: Signed, domain: Any, roster: Roster) -> bytes:

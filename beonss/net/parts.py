@@ -68,6 +68,10 @@ class Desk(Protocol):
         """The registers held here."""
 
     @property
+    def member_requests(self) -> NodeRequests:
+        """What other masters may ask for, by kind."""
+
+    @property
     def requests(self) -> NodeRequests:
         """What nodes may ask for."""
 

@@ -7,7 +7,7 @@ from beonss.errors import PeerError
 from beonss.net.asking import AskingConnection, check_greeting, take_roster
 from beonss.net.connection import Timing
 from beonss.net.parts import Members, Replica
-from beonss.wire.sync import Acknowledge, Compare, Heartbeat, Hello, Message, Page, Refusal, RosterUpdate
+from beonss.wire.sync import Acknowledge, Compare, End, Event, Heartbeat, Hello, Message, Page, Refusal, RosterUpdate
 
 #: Seconds to gather moves of our vector before telling them.
 GATHER = 0.05
@@ -83,6 +83,8 @@ class PullConnection(AskingConnection):
             take_roster(self.asker.membership, message)
         elif isinstance(message, Compare):
             self.compared()
+        elif isinstance(message, Event | End):
+            self.told(message)
         else:
             raise PeerError(f"a master does not say {message.TYPE!r} to another")
 

@@ -4,9 +4,11 @@ The file is appended to only, mode 0600, and may be moved away at any time (logr
 of that name. It never holds a password or a hash: what may be said is a fixed list of fields.
 """
 
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,11 @@ FIELDS = frozenset({
 })  # fmt: skip
 #: Characters of one value; names come from outside.
 LONGEST = 512
+#: Lines read at a time; one that has every field filled has some kilobytes at the most.
+LINES = 1000
+#: Bytes at the end of a log in which its last lines are looked for.
+TAIL = 4 << 20
+LINES_IN_TAIL = 1 << 20
 
 
 class AuditLog:
@@ -61,23 +68,77 @@ class AuditLog:
             raise StoreError(f"{self.path}: the audit log cannot be written: {error.strerror}") from None
 
 
-def read_audit(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Iterate over the lines of an audit log; a line cut by a power failure is passed over.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far an audit log was read: the file's number (rotation makes another) and an offset in bytes."""
+
+    inode: int
+    offset: int
+
+
+def read_on(path: Path, place: Place | None, *, lines: int = LINES) -> tuple[list[dict[str, Any]], Place]:
+    """Read on in an audit log; a line cut by a power failure is passed over.
+
+    Args:
+        path: the file; what logrotate(8) moved to ``.1`` meanwhile is read to its end first.
+        place: where to go on; None begins with the last ``lines`` lines.
+        lines: how many at most.
+
+    Returns:
+        the lines, and where to go on; a file that is not there yet is empty.
 
     Raises:
         StoreError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            for line in file:
-                try:
-                    value = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(value, dict):
-                    yield value
+        if place is not None and _inode(path) not in (place.inode, 0):
+            moved = path.with_name(f"{path.name}.1")
+            if place.inode and _inode(moved) == place.inode:
+                rest, further = _read(moved, place.offset, lines)
+                if rest:
+                    return rest, Place(place.inode, further)
+            place = Place(_inode(path), 0)
+        inode = _inode(path)
+        if not inode:
+            return [], place or Place(0, 0)
+        if place is None:
+            size = path.stat().st_size
+            found, further = _read(path, max(0, size - TAIL), LINES_IN_TAIL, whole=size <= TAIL)
+            return found[-lines:], Place(inode, further)
+        found, further = _read(path, place.offset, lines)
+        return found, Place(inode, further)
     except OSError as error:
         raise StoreError(f"{path}: the audit log cannot be read: {error.strerror}") from None
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path, offset: int, lines: int, *, whole: bool = True) -> tuple[list[dict[str, Any]], int]:
+    found: list[dict[str, Any]] = []
+    with path.open("rb") as file:
+        if offset > path.stat().st_size:
+            # Truncated: what is there now is all new.
+            offset = 0
+        file.seek(offset)
+        if not whole:
+            offset += len(file.readline())
+        for line in itertools.islice(file, lines):
+            if not line.endswith(b"\n"):
+                # Being written at this moment.
+                break
+            offset += len(line)
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                found.append(value)
+    return found, offset
 
 
 def _short(value: str | int | bool | None) -> str | int | bool | None:

@@ -15,7 +15,8 @@ from beonss.core.members import Member, MemberList, Roster, cluster_id
 from beonss.core.registers import Key, Register, Stamp
 from beonss.daemon.membership import Membership
 from beonss.errors import Refused, Unavailable
-from beonss.net.node_client import ConnectionBroken, NodeConnection
+from beonss.net.asking import ConnectionBroken
+from beonss.net.node_client import NodeConnection
 from beonss.wire.documents import empty_roster, public_bytes, sign, write_members
 from beonss.wire.feed import Batch, BatchContent, DescriptionContent, DescriptionDocument
 from beonss.wire.sync import (

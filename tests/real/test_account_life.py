@@ -7,7 +7,7 @@ import pytest
 from cluster import wait_until
 from support.people import PASSWORD
 
-from beonss.store.audit import read_audit
+from beonss.store.audit import read_on
 
 UID, GID = 2, 3
 
@@ -133,7 +133,7 @@ def test_a_write_that_lost_is_shown(masters, beonss):
 
 def test_every_command_left_a_line_in_the_audit_log(masters):
     frodo, gamgee = masters
-    lines = [line for machine in masters for line in read_audit(machine.directory / "state" / "audit.jsonl")]
+    lines = [line for machine in masters for line in read_on(machine.directory / "state" / "audit.jsonl", None)[0]]
     found = {(line["event"], line["outcome"]) for line in lines}
     assert found >= {
         ("user-add", "changed"),

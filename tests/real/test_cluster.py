@@ -77,6 +77,33 @@ def test_refusals_are_clear_and_change_nothing(running, user, old, new, says):
     assert node.nslcd.login("merry", PASSWORD)
 
 
+def test_who_tried_what_is_told_by_any_master(running):
+    """A change asked for on a node, taken by one master, is in the audit log as any other master tells it."""
+    change(running, running.nodes["r01n07"], "pippin", "not-this-one", "Green-dragon-ale-12")
+    for machine in running.masters.values():
+        told = running.run("beonss", "audit", "--json", "--user", "pippin", "--control", str(machine.control))
+        lines = [json.loads(line) for line in told.stdout.splitlines()]
+        assert any(line.get("code") == "wrong-password" and line["user"] == "pippin" for line in lines)
+        assert {line["machine"] for line in lines} <= set(running.masters)
+        assert "Green-dragon" not in told.stdout
+        assert told.stderr == ""
+    follower = subprocess.Popen(
+        [str(BIN / "beonss"), "audit", "-f", "-n", "0", "--control", str(running.masters["gamgee"].control)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        wait_until(lambda: (running.masters["gamgee"].nslcd.login("rosie", "nonsense"), follower.poll() is None)[1], "")
+        running.masters["frodo"].nslcd.login("merry", "not-merrys")
+        line = follower.stdout.readline()
+        while "merry" not in line:
+            running.masters["frodo"].nslcd.login("merry", "not-merrys")
+            line = follower.stdout.readline()
+        assert "frodo authenticate merry" in line
+    finally:
+        follower.kill()
+        follower.communicate()
+
+
 def test_the_root_of_a_node_needs_the_old_password(running):
     node = running.nodes["r01n07"]
     done = change(running, node, "bilbo", "not-the-old-one", "Lonely-mountain-12")

@@ -14,9 +14,10 @@ import dns.tsigkeyring
 import dns.xfr
 import dns.zone
 import pytest
+from ports import free_port
 from support.dns_process import dns_process
 from support.overlaid import REVERSE, STATIC, ZONE, questions, write_cluster
-from support.secondaries import TsigKey, free_port, secondary
+from support.secondaries import TsigKey, secondary
 
 ZONES = [ZONE, REVERSE, "5.0.0.0.0.0.d.f.ip6.arpa", STATIC]
 SERIAL = 2026112201

@@ -9,7 +9,7 @@ from cluster import LoopbackCluster, wait_until
 from support.people import PASSWORD, PEOPLE, import_people
 from support.slapd import BASE, Slapd
 
-from beonss.store.audit import read_audit
+from beonss.store.audit import read_on
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_exports_and_backups_are_audited(masters):
     frodo, _ = masters
     # The log of the lost disk is lost with it; the export was asked of this one before.
     lost = frodo.directory.parent / "lost" / "audit.jsonl"
-    told = [(line["event"], line["author"]) for line in read_audit(lost)]
+    told = [(line["event"], line["author"]) for line in read_on(lost, None)[0]]
     assert ("export", "root@frodo") in told
     assert ("backup", "root@frodo") in told
 

@@ -26,7 +26,7 @@ from beonss.daemon.password_operations import password_operations
 from beonss.daemon.passwords import ChangeRequest, Passwords, PasswordSettings
 from beonss.errors import Refused
 from beonss.net.control import ControlFactory, listen_control
-from beonss.store.audit import AuditLog, read_audit
+from beonss.store.audit import AuditLog, read_on
 from beonss.store.crypt import hash_password, verify
 from beonss.store.database import Database
 from beonss.store.hashing import HashingThreads
@@ -156,7 +156,7 @@ async def test_no_plaintext_is_left_anywhere(tmp_path):
     assert_no_secret(seen, "the command line or the environment")
     for register in page.rows:
         assert_no_secret(register.value + repr(register).encode(), "what peers get")
-    outcomes = [(line["event"], line.get("code", line["outcome"])) for line in read_audit(machine.audit.path)]
+    outcomes = [(line["event"], line.get("code", line["outcome"])) for line in read_on(machine.audit.path, None)[0]]
     assert outcomes[:4] == [
         ("authenticate", "wrong-password"),
         ("change-password", "wrong-password"),

@@ -5,12 +5,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from support.requires import missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,15 +47,11 @@ def script(text: str, place: Path) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different ports that are free on 127.0.0.1, for TCP and (all but surely) for UDP."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return different ports that are free on 127.0.0.1."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return sorted(found)
 
 
 def environment() -> dict[str, str]:

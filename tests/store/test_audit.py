@@ -5,7 +5,7 @@ import json
 import pytest
 
 from beonss.errors import StoreError
-from beonss.store.audit import AuditLog, read_audit
+from beonss.store.audit import AuditLog, Place, read_on
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def test_after_a_rotation_the_next_line_is_in_the_new_file(log):
     log.record("login", user="alice")
     log.path.rename(log.path.with_suffix(".1"))
     log.record("login", user="bob")
-    assert [line["user"] for line in read_audit(log.path)] == ["bob"]
+    assert [line["user"] for line in read_on(log.path, None)[0]] == ["bob"]
 
 
 def test_names_from_outside_cannot_forge_lines_or_fill_the_disk(log):
     log.record("login", user='a"\n{"event":"x"}' + "x" * 10_000 + "\udcff")
     assert log.path.read_bytes().count(b"\n") == 1
     assert log.path.stat().st_size < 1500
-    assert next(read_audit(log.path))["event"] == "login"
+    assert read_on(log.path, None)[0][0]["event"] == "login"
 
 
 def test_a_line_cut_by_a_power_failure_is_passed_over(log):
@@ -54,7 +54,7 @@ def test_a_line_cut_by_a_power_failure_is_passed_over(log):
     with log.path.open("ab") as file:
         file.write(b'{"event":"lo\n[1]\n\xff\n')
     log.record("login", user="bob")
-    assert [line["user"] for line in read_audit(log.path)] == ["alice", "bob"]
+    assert [line["user"] for line in read_on(log.path, None)[0]] == ["alice", "bob"]
 
 
 def test_what_cannot_be_written_or_read_is_a_store_error(tmp_path):
@@ -62,7 +62,63 @@ def test_what_cannot_be_written_or_read_is_a_store_error(tmp_path):
         with pytest.raises(StoreError, match="audit log"):
             AuditLog(path, lambda: 0.0, "frodo").record("login")
     with pytest.raises(StoreError):
-        list(read_audit(tmp_path / "nothing"))
+        read_on(tmp_path, None)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError):
         AuditLog(tmp_path / "link", lambda: 0.0, "frodo").record("login")
+
+
+class TestReadingOn:
+    """Whoever follows gets every line once, also through a rotation."""
+
+    @pytest.fixture
+    def log(self, tmp_path):
+        return AuditLog(tmp_path / "audit.jsonl", lambda: 1.0, "frodo")
+
+    @staticmethod
+    def users(found):
+        return [line["user"] for line in found]
+
+    def test_nothing_yet_then_the_first_line(self, log):
+        found, place = read_on(log.path, None)
+        assert (found, place) == ([], Place(0, 0))
+        log.record("login", user="sam")
+        found, place = read_on(log.path, place)
+        assert self.users(found) == ["sam"]
+        assert read_on(log.path, place) == ([], place)
+
+    def test_the_last_lines_and_on_from_there_a_few_at_a_time(self, log):
+        for number in range(10):
+            log.record("login", user=f"u{number}")
+        found, place = read_on(log.path, None, lines=2)
+        assert self.users(found) == ["u8", "u9"]
+        for number in range(10, 13):
+            log.record("login", user=f"u{number}")
+        found, place = read_on(log.path, place, lines=2)
+        assert self.users(found) == ["u10", "u11"]
+        found, place = read_on(log.path, place, lines=2)
+        assert self.users(found) == ["u12"]
+
+    def test_a_rotation_loses_no_line(self, log):
+        log.record("login", user="before")
+        _, place = read_on(log.path, None)
+        log.record("login", user="last")
+        log.path.rename(log.path.with_name("audit.jsonl.1"))
+        log.record("login", user="first")
+        found, place = read_on(log.path, place)
+        assert self.users(found) == ["last"]
+        found, place = read_on(log.path, place)
+        assert self.users(found) == ["first"]
+
+    def test_a_truncated_log_begins_anew_and_a_torn_line_waits(self, log):
+        log.record("login", user="long-before" * 9)
+        _, place = read_on(log.path, None)
+        log.path.write_bytes(b"")
+        log.record("login", user="x")
+        with log.path.open("ab") as file:
+            file.write(b'{"event":"lo')
+        found, place = read_on(log.path, place)
+        assert self.users(found) == ["x"]
+        with log.path.open("ab") as file:
+            file.write(b'gin","user":"y"}\n')
+        assert self.users(read_on(log.path, place)[0]) == ["y"]

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import dns.rdatatype
+from ports import free_port
 
 from support.requires import missing
 
@@ -28,18 +28,6 @@ class TsigKey:
 
     name: str
     secret: str
-
-
-def free_port() -> int:
-    """Return a port that is free for UDP and TCP on 127.0.0.1 now."""
-    for _ in range(50):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
-            port = udp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                tcp.bind(("127.0.0.1", port))
-                return int(port)
-    raise AssertionError("no free port")
 
 
 @dataclass(frozen=True, slots=True)

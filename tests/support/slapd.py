@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import os
 import shutil
-import socket
 import subprocess
 import time
 from ipaddress import ip_address
@@ -16,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from ports import free_port
 
 from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.targets.ldapwire import LdapConnection, LdapServer
@@ -130,12 +130,6 @@ def certificate(home, name, issuer=None, *, authority=False):
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return key, subject
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Slapd:
