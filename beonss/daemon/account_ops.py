@@ -10,10 +10,12 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from beonss.core.accounts import Kind, Password
+from beonss.core.attempts import Source
 from beonss.core.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
 from beonss.core.intents import set_password
 from beonss.core.registers import Change, Register
 from beonss.core.view import AccountView, Group, User
+from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.deliveries import Deliveries
 from beonss.daemon.parameters import flag, number
 from beonss.errors import MalformedError, Refused
@@ -63,6 +65,7 @@ class AccountOperations:
         floors: returns the cluster's floors as they are now.
         machine: the name of this master.
         clock: the wall clock in ms.
+        trail: the audit log; None keeps none.
     """
 
     def __init__(
@@ -72,12 +75,15 @@ class AccountOperations:
         floors: Callable[[], Floors],
         machine: str,
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
+        *,
+        trail: AuditTrail | None = None,
     ) -> None:
         self._accounts = accounts
         self._deliveries = deliveries
         self._floors = floors
         self._machine = machine
         self._clock = clock
+        self._trail = trail
 
     async def terms(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
         """Say which numbers are the cluster's: ``uid_floor`` and ``gid_floor``; and the ``targets`` of this master."""
@@ -104,7 +110,13 @@ class AccountOperations:
         The answer holds ``items`` (kind, name, action, details; without those that are unchanged), ``counts``,
         ``unknown_members`` and ``written``, the number of registers.
         """
-        batch = _chunk(parameters)
+        answer = await self._take_twice(_chunk(parameters), parameters)
+        if answer["written"]:
+            detail = ", ".join(f"{count} {what}" for what, count in sorted(answer["counts"].items()))
+            self._note("import", "", peer, detail)
+        return answer
+
+    async def _take_twice(self, batch: Batch, parameters: Parameters) -> Answer:
         try:
             return await self._take(batch, parameters)
         except Refused as error:
@@ -141,7 +153,11 @@ class AccountOperations:
         except UnicodeDecodeError:
             raise MalformedError("parameter 'hash' is no crypt(5) string") from None
         changes = set_password(self._accounts.view, name, password)
-        return {"written": len(await self._accounts.write(changes, self._author)) if changes else 0}
+        if not changes:
+            return {"written": 0}
+        written = len(await self._accounts.write(changes, self._author))
+        self._note("set-hash", name, peer)
+        return {"written": written}
 
     def _plan(self, batch: Batch, parameters: Parameters, coming: Sequence[str] = ()) -> Plan:
         floors = self._floors()
@@ -237,11 +253,17 @@ class AccountOperations:
             known = ", ".join(self._deliveries.targets()) or "none"
             raise Refused("unknown-target", f"this master has no target {target!r}; it has: {known}")
         count = self._deliveries.reassert(target, names, shrink=flag(parameters, "shrink"))
+        self._note("reassert", "", peer, f"{count} accounts to {target}")
         return {"count": count, "message": f"{count} accounts are delivered to {target} again; see: beonss status"}
 
     @property
     def _author(self) -> str:
         return f"root@{self._machine}"
+
+    def _note(self, event: str, user: str, peer: Peer, detail: str | None = None) -> None:
+        if self._trail is not None:
+            source = Source(uid=peer.uid)
+            self._trail.record(event, user, source, author=self._author, outcome="changed", detail=detail)
 
     def table(self) -> Mapping[str, Operation]:
         """Return the operations by name."""
@@ -258,10 +280,14 @@ class AccountOperations:
 
 
 def account_operations(
-    accounts: Store, deliveries: Deliveries, floors: Callable[[], Floors], machine: str
+    accounts: Store,
+    deliveries: Deliveries,
+    floors: Callable[[], Floors],
+    machine: str,
+    trail: AuditTrail | None = None,
 ) -> Mapping[str, Operation]:
     """Return what ``beonss accounts`` may ask on the control socket; see :class:`AccountOperations`."""
-    return AccountOperations(accounts, deliveries, floors, machine).table()
+    return AccountOperations(accounts, deliveries, floors, machine, trail=trail).table()
 
 
 def _row(user: User) -> dict[str, Any]:

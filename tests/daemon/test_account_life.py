@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from beonss.core import intents
 from beonss.core.accounts import Aging, Password, UserEntry
+from beonss.core.importing import UserRecord, to_json
 from beonss.core.lookup import LocalNames
 from beonss.core.numbers import OTHERS
 from beonss.core.view import AccountView
@@ -200,6 +201,15 @@ def test_what_was_tried_is_audited(bench):
     # The next command gets its turn all the same.
     with pytest.raises(StoreError):
         bench.ask("user.add", name="merry")
+
+
+def test_imports_are_audited_when_they_changed_something(bench):
+    record = to_json(UserRecord(UserEntry("sam", 1001, 100, "", "/", ""), Password("$6$secret", 5)))
+    for _ in range(2):
+        bench.ask("accounts.import", users=[record])
+        bench.ask("accounts.set-hash", name="sam", hash="$6$other", changed=5)
+    told = [(line["event"], line["user"], line.get("detail")) for line in bench.audit.lines]
+    assert told == [("import", "", "1 user:create"), ("set-hash", "sam", None)]
 
 
 def test_a_command_waits_for_the_boot(bench):

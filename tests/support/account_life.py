@@ -72,12 +72,13 @@ class LifeBench:
         self.local = LocalNames()
         self.foreign = []
         self.ready = succeed
+        trail = AuditTrail(self.audit, self.clock.seconds)
         changes = AccountChanges(
             self.clock,
             accounts=self.accounts,
             masters=self.masters,
             ready=lambda: self.ready(None),
-            trail=AuditTrail(self.audit, self.clock.seconds),
+            trail=trail,
             machine=name,
         )
         life = AccountLife(
@@ -93,7 +94,7 @@ class LifeBench:
         )
         deliveries = SimpleNamespace(targets=lambda: ("local",), standing=lambda *_: Standing(None), conflicts=list)
         self.table = {
-            **account_operations(self.accounts, deliveries, lambda: self.floors, name),
+            **account_operations(self.accounts, deliveries, lambda: self.floors, name, trail),
             **life.table(),
             **conflicts.table(),
         }

@@ -125,6 +125,40 @@ def test_lines_of_a_later_version_are_passed_over_but_not_its_format():
         decode(first.replace(b'"beonss-backup":1', b'"beonss-backup":2'))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"register":["o","f","v",1,"%s",1,"a",{"x":true}]}' % A.encode(),
+        b'{"register":["o","f","v",1,"%s",1,"a",[]]}' % A.encode(),
+        b'{"register":["o","f",{"base64":5},1,"%s",1,"a",{}]}' % A.encode(),
+        b'{"register":["o","f",{"base64":"!"},1,"%s",1,"a",{}]}' % A.encode(),
+        b'{"register":["o","f",null,1,"%s",1,"a",{}]}' % A.encode(),
+        b'{"register":["o","f","v",true,"%s",1,"a",{}]}' % A.encode(),
+        b'{"vector":{"x":1}}',
+        b'{"vector":[]}',
+        b'{"end":5}',
+        b'{"end":{"registers":true,"sha256":""}}',
+        b'{"file":5,"content":"x"}',
+        b'{"beonss-backup":1,"time":"now"}',
+        b"[" * 100_000,
+    ],
+)
+def test_lines_that_are_nearly_right_are_malformed(line):
+    with pytest.raises(MalformedError):
+        decode(line)
+
+
+def test_two_headers_or_a_register_too_late_are_malformed():
+    row = Register(Key("o", "entry"), b"{}", Stamp(1, A, 1))
+    for items in ((HEADER, HEADER), (HEADER, Vector({}), row), (HEADER, Vector({}), Vector({})), (Vector({}),)):
+        unsealing = Unsealing()
+        made = lines(*items)
+        for line in made[: len(items) - 1]:
+            unsealing.read(line)
+        with pytest.raises(MalformedError):
+            unsealing.read(made[len(items) - 1])
+
+
 def test_the_largest_register_fits_a_line():
     register = Register(
         Key("o" * 64, "f" * 128),
