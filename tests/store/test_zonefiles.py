@@ -1,0 +1,93 @@
+"""Zone files, keys and serials on disk."""
+
+import pytest
+from support.overlaid import write_cluster
+
+from beonss.core.description import DescriptionError
+from beonss.core.records import domain
+from beonss.core.transfer_serials import Served
+from beonss.errors import StoreError
+from beonss.store.serials import load_serials, save_serials
+from beonss.store.zonefiles import load_keys, load_overlay
+from beonss.wire.description import parse
+
+SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ="
+
+
+def naming(directory, **options):
+    path = write_cluster(directory, **options)
+    return parse(path.read_bytes(), str(path))
+
+
+def refusal(load, *arguments):
+    with pytest.raises(DescriptionError) as caught:
+        load(*arguments)
+    return [(problem.file.rpartition("/")[2], problem.line, problem.text) for problem in caught.value.problems]
+
+
+def test_a_file_that_is_missing_is_named_where_it_is_written(tmp_path):
+    described = naming(tmp_path)
+    (tmp_path / "static.zone").unlink()
+    ((file, line, text),) = refusal(load_overlay, described, tmp_path)
+    assert (file, line) == ("cluster.toml", 20)
+    assert "static.zone: cannot be read: No such file or directory" in text
+
+
+def test_mistakes_in_files_are_named_with_their_own_lines(tmp_path):
+    described = naming(tmp_path)
+    (tmp_path / "more.zone").write_text("\nbad A 1.2.3\n")
+    (tmp_path / "static.zone").write_text("$TTL 60\nx BLAH\n$INCLUDE more.zone\n$INCLUDE none\n")
+    assert [each[:2] for each in refusal(load_overlay, described, tmp_path)] == [
+        ("more.zone", 2), ("static.zone", 2), ("static.zone", 4),
+    ]  # fmt: skip
+
+
+def test_clashes_across_description_and_files_are_found(tmp_path):
+    described = naming(tmp_path)
+    (tmp_path / "static.zone").write_text("r01n01 A 10.0.0.1\nmail CNAME frodo\n")
+    found = refusal(load_overlay, described, tmp_path)
+    assert ("static.zone", 1) in [each[:2] for each in found]
+    assert ("static.zone", 2) in [each[:2] for each in found]
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    described = naming(tmp_path)
+    (tmp_path / "static.zone").write_bytes(b"ok A 10.0.0.1\n\xff\xfe\n")
+    assert "static.zone:2: is not UTF-8" in refusal(load_overlay, described, tmp_path)[0][2]
+
+
+KEYED = 'key_files = ["keys"]\nallow = [{ key = "ns1" }]'
+
+
+def test_keys_are_read_and_those_that_are_used_must_be_there(tmp_path):
+    described = naming(tmp_path, transfer=KEYED)
+    keys = tmp_path / "keys"
+    keys.write_text(f'key "NS1" {{ algorithm hmac-sha256; secret "{SECRET}"; }};')
+    keys.chmod(0o640)
+    assert list(load_keys(described, tmp_path)) == [(b"ns1",)]
+    keys.write_text("")
+    assert "the key ns1 is in none of the files" in refusal(load_keys, described, tmp_path)[0][2]
+
+
+def test_a_key_that_everybody_can_read_is_refused(tmp_path):
+    described = naming(tmp_path, transfer=KEYED)
+    (tmp_path / "keys").write_text(f'key ns1 {{ algorithm hmac-sha256; secret "{SECRET}"; }};')
+    (tmp_path / "keys").chmod(0o644)
+    text = refusal(load_keys, described, tmp_path)[0][2]
+    assert "everybody can read it: chmod 600" in text
+    assert SECRET not in text
+
+
+def test_serials_are_remembered(tmp_path):
+    path = tmp_path / "zones.json"
+    assert load_serials(path) == {}
+    served = {domain("fellow.aero.org"): Served(7, "ab"), domain("5.10.in-addr.arpa"): Served(2**32 - 1, "cd")}
+    save_serials(path, served)
+    assert load_serials(path) == served
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", '{"a": 1}', '{"a": [1]}', '{"a..b": [1, "x"]}', "[" * 100_000])
+def test_a_damaged_file_of_serials_says_what_to_do(tmp_path, text):
+    (tmp_path / "zones.json").write_text(text)
+    with pytest.raises(StoreError, match="raise the version of the description"):
+        load_serials(tmp_path / "zones.json")
