@@ -213,7 +213,8 @@ static void drain(const struct answer_zones *zones, struct batch *batch, int fd,
         send_replies(batch, fd, replies, drained);
         drained->answered += (unsigned)replies;
         budget -= count;
-        if (count < most)
+        /* While these were answered others may have come; looking again costs less than a turn of the reactor. */
+        if (count == 0)
             return;
     }
 }
