@@ -26,7 +26,7 @@ from beonss.core.records import (
     SOAData,
     folded,
 )
-from beonss.core.zone import Answer, Apex, Names, Zones
+from beonss.core.zone import FAILED, Answer, Apex, Names, Zones
 
 if TYPE_CHECKING:
     from beonss.core.naming import Naming
@@ -42,7 +42,8 @@ _LEADING: Final = frozenset({RecordType.NS, RecordType.MX, RecordType.SRV})
 
 def described_zones(naming: "Naming") -> "OverlaidZones":
     """Return the zones of a description alone, without the zone files of a master: what a node knows."""
-    return OverlaidZones(naming, Overlay(naming.description.dns.records))
+    settings = naming.description.dns
+    return (PartialZones if settings.zone_files else OverlaidZones)(naming, Overlay(settings.records))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,34 @@ class OverlaidZones(Zones):
             return self.glue(answer.authority)
         leading = [record for record in answer.answer if record.type in _LEADING]
         return tuple([address for target in _targets(leading) for address in self.addresses(target)])
+
+
+class PartialZones(OverlaidZones):
+    """The zones of a node whose masters have zone files besides: what may stand in those is not denied.
+
+    "No such name" would be a lie that a cache keeps. SERVFAIL says that another server should be asked, which
+    resolvers do by themselves. What is computed is known for certain, and so is that it has no other addresses.
+    """
+
+    @property
+    def all_plain(self) -> bool:
+        """Whether everything is computed, which nobody knows here."""
+        return False
+
+    def answer(self, qname: DomainName, qtype: int, qclass: int, asker: Address) -> Answer:
+        """Answer one question; a denial that is not certain becomes SERVFAIL."""
+        answer = super().answer(qname, qtype, qclass, asker)
+        if answer.personal or not any(record.type == RecordType.SOA for record in answer.authority):
+            return answer
+        key = folded(qname)
+        if answer.code is ReplyCode.NOERROR and qtype in (RecordType.A, RecordType.AAAA):
+            computed = key not in self._apexes and self.is_plain(key) and not self._is_reverse(key)
+            return answer if computed else FAILED
+        return FAILED
+
+    def _is_reverse(self, key: DomainName) -> bool:
+        apex = self._enclosing(key)
+        return apex is not None and apex.network is not None
 
 
 def _redirected(owner: DomainName, below: int, record: Record) -> _Found:

@@ -12,7 +12,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from beonss.core.records import Address, DomainName, Reason, Record, RecordType, ReplyCode, folded, shown
+from beonss.core.records import Address, DomainName, Reason, Record, RecordClass, RecordType, ReplyCode, folded, shown
 from beonss.core.transfer import Edition, difference
 from beonss.core.transfer_access import Grant, may_transfer
 from beonss.core.transfer_serials import is_newer
@@ -143,7 +143,10 @@ class Transfers:
         if not may_transfer(self.grants, asker, key):
             self._say_refused(query, asker, "it is not in [dns.transfer] allow")
             return refuse(_REFUSED)
-        if edition is None or edition.zones.soa(apex) is None:
+        if query.edns is not None and query.edns.version > 0:
+            # That write_reply answers with BADVERS in any case.
+            return refuse(_REFUSED)
+        if edition is None or edition.zones.soa(apex) is None or query.class_ != RecordClass.IN:
             return refuse(_ELSEWHERE)
         if (query.type == RecordType.AXFR and not tcp) or (query.type == RecordType.IXFR and query.serial is None):
             return refuse(_MALFORMED)

@@ -10,7 +10,7 @@ from support.overlaid import write_cluster
 
 from beonss.core.overlay import Overlay
 from beonss.core.overlay_check import check_overlay
-from beonss.core.overlay_zone import OverlaidZones
+from beonss.core.overlay_zone import OverlaidZones, PartialZones, described_zones
 from beonss.core.records import AddressData, NameData, OpaqueData, RecordType, ReplyCode, SOAData, domain, folded, shown
 from beonss.core.zone import Zones
 from beonss.store.zonefiles import load_overlay
@@ -349,3 +349,38 @@ def test_the_cluster_of_the_real_tests_is_sound(tmp_path):
     path = write_cluster(tmp_path)
     naming = parse(path.read_bytes(), str(path))
     assert len(load_overlay(naming, tmp_path).records) >= 50
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code"),
+    [
+        ("r01n07", "A", "NOERROR"),
+        ("r01n08", "AAAA", "NOERROR"),
+        ("gamgee", "AAAA", "NOERROR"),
+        ("r01n08", "MX", "SERVFAIL"),
+        ("nothing", "A", "SERVFAIL"),
+        ("nothing", "AAAA", "SERVFAIL"),
+        ("mail", "A", "NOERROR"),
+        ("mail", "MX", "SERVFAIL"),
+        ("home", "AAAA", "NOERROR"),
+        ("_tcp", "A", "SERVFAIL"),
+        ("self", "A", "NOERROR"),
+        (f"{ZONE}.", "A", "SERVFAIL"),
+        (f"{ZONE}.", "SOA", "NOERROR"),
+        ("7.1.5.10.in-addr.arpa.", "PTR", "NOERROR"),
+        ("9.99.5.10.in-addr.arpa.", "PTR", "SERVFAIL"),
+        ("x.sub", "A", "NOERROR"),
+        ("www.example.com.", "A", "REFUSED"),
+    ],
+)
+def test_a_node_denies_nothing_that_may_stand_in_a_zone_file_of_its_masters(name, kind, code):
+    """Caches must never learn a lie; what is computed is certain, and no other type of an address is."""
+    assert ask(name, kind, zones=PartialZones(NAMES, overlay())).code.name == code
+
+
+def test_a_node_denies_what_is_not_where_no_zone_file_is_named(tmp_path):
+    path = write_cluster(tmp_path)
+    naming = parse(path.read_bytes(), "f")
+    assert ask("nothing", zones=described_zones(naming)).code is ReplyCode.SERVFAIL
+    naming = parse(path.read_bytes().replace(b"zone_files", b"#"), "f")
+    assert ask("nothing", zones=described_zones(naming)).code is ReplyCode.NXDOMAIN
