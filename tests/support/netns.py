@@ -223,11 +223,20 @@ class NetCluster(LoopbackCluster):
     def wait_equal(self, seconds: float = 30) -> None:
         """Wait until all masters reach each other and nothing is buffered for any."""
 
-        def equal() -> bool:
-            documents: list[Any] = [self.status(machine) for machine in self.masters.values()]
-            return all(m["reachable"] and m["buffered"] == 0 for document in documents for m in document["members"])
+        said: list[str] = []
 
-        wait_until(equal, "every master holds what the others hold", seconds)
+        def equal() -> bool:
+            said.clear()
+            for machine in self.masters.values():
+                members: Any = self.status(machine)["members"]
+                said.extend(f"{machine.name}: {m}" for m in members if not m["reachable"] or m["buffered"] != 0)
+            return not said
+
+        try:
+            wait_until(equal, "every master holds what the others hold", seconds)
+        except ClusterError as error:
+            tails = [f"--- {machine.name}\n{machine.tail(15)}" for machine in self.masters.values()]
+            raise ClusterError("\n".join([str(error), *said, *tails])) from None
 
     def digests(self) -> set[bytes]:
         """Stop all masters, look at what they hold on disk, start them again; one digest means that all are equal."""
