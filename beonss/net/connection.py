@@ -289,8 +289,6 @@ class Connection(Protocol):
                 if isinstance(message, Heartbeat):
                     if self._known:
                         self.heard(message)
-                elif isinstance(message, Unknown):
-                    self._puzzled(message)
                 else:
                     self._inbox.append(message)
         except MalformedError as error:
@@ -316,7 +314,11 @@ class Connection(Protocol):
     async def _work(self) -> None:
         try:
             while self._inbox and self.connected_now:
-                await self.received(self._inbox.popleft())
+                message = self._inbox.popleft()
+                if isinstance(message, Unknown):
+                    self._puzzled(message)
+                else:
+                    await self.received(message)
                 if not self._reading and len(self._inbox) <= INBOX // 2 and self.connected_now:
                     self._reading = True
                     self._heard = self.reactor.seconds()
