@@ -1,5 +1,6 @@
 """One account or group as its registers say: decoded fields and claims, before any other object is looked at."""
 
+from functools import lru_cache
 from typing import Literal
 
 from beonss.core.accounts import (
@@ -37,13 +38,16 @@ Claim = tuple[Kind, Literal["name", "number"], str | int]
 class AccountObject:
     """One object's registers, decoded field by field as they arrive; only the view changes it."""
 
-    __slots__ = ("aging", "claims", "entry", "fields", "gone", "id", "locked", "members", "password", "presence")
+    __slots__ = (
+        "_entry_fault", "aging", "claims", "entry", "fields", "gone", "id", "locked", "members", "password", "presence"
+    )  # fmt: skip
 
     def __init__(self, object_id: str) -> None:
         self.id = object_id
         self.fields: dict[str, Register] = {}
         self.presence: Presence | None = None
         self.entry: UserEntry | GroupEntry | None = None
+        self._entry_fault = ""
         self.password: Password | None = None
         self.aging = NO_AGING
         self.locked = False
@@ -59,6 +63,7 @@ class AccountObject:
             if field == ENTRY:
                 self.entry = None
                 self.entry = _decode_entry(value)
+                self._entry_fault = "; ".join(entry_problems(self.entry))
             elif field == PASSWORD:
                 self.password = None
                 password = decode(Password, value)
@@ -69,7 +74,7 @@ class AccountObject:
                 self.presence = presence if presence.object == self.id else None
             elif field == AGING:
                 self.aging = NO_AGING
-                self.aging = decode(Aging, value)
+                self.aging = _decode_aging(value)
             elif field == LOCK:
                 self.locked = True
                 self.locked = decode(Lock, value).locked
@@ -102,7 +107,7 @@ class AccountObject:
         """Why this live object cannot be served whoever else claims what it claims; empty if it can."""
         if self.entry is None or (self.kind == "user") != isinstance(self.entry, UserEntry):
             return "it has no entry that this version can read"
-        return "; ".join(entry_problems(self.entry))
+        return self._entry_fault
 
     @property
     def order(self) -> tuple[int, str]:
@@ -118,6 +123,12 @@ class AccountObject:
             return (("user", "name", self.entry.name), ("user", "number", self.entry.uid))
         assert self.entry is not None
         return (("group", "name", self.entry.name), ("group", "number", self.entry.gid))
+
+
+@lru_cache(256)
+def _decode_aging(value: bytes) -> Aging:
+    """Read ageing fields; nearly all users have the same few, and share them."""
+    return decode(Aging, value)
 
 
 def _decode_entry(value: bytes) -> UserEntry | GroupEntry:

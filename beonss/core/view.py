@@ -273,14 +273,22 @@ class AccountView:
         self._note_history(found)
         wanted = found.wanted_claims()
         affected = {found.id}
-        for claim in {*found.claims, *wanted}:
+        if wanted == found.claims and all(self._claims.get(claim) == (found.id,) for claim in wanted):
+            claims: set[Claim] = set()
+        else:
+            claims = {*found.claims, *wanted}
+        for claim in claims:
+            if claim in wanted and claim not in self._claims:
+                # Nobody else: nearly always so.
+                self._claims[claim] = (found.id,)
+                continue
             claimants = set(self._claims.get(claim, ()))
             affected |= claimants
             claimants.discard(found.id)
             if claim in wanted:
                 claimants.add(found.id)
             if claimants:
-                self._claims[claim] = tuple(sorted(claimants, key=lambda other: self._objects[other].order))
+                self._claims[claim] = tuple(sorted(claimants, key=self._order))
             else:
                 self._claims.pop(claim, None)
             if len(claimants) > 1:
@@ -293,6 +301,9 @@ class AccountView:
         else:
             self._faulty.discard(found.id)
         return affected
+
+    def _order(self, object_id: str) -> tuple[int, str]:
+        return self._objects[object_id].order
 
     def _note_history(self, found: AccountObject) -> None:
         presence = found.presence

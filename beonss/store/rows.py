@@ -4,8 +4,9 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 
-from beonss.core.accounts import PUBLIC_FIELDS, PUBLIC_PREFIXES
+from beonss.core.accounts import AGING, LOCK, PUBLIC_FIELDS, PUBLIC_PREFIXES
 from beonss.core.registers import Context, Key, Register, Stamp
 from beonss.store.local import dumped
 
@@ -17,16 +18,31 @@ IS_PUBLIC = " OR ".join(
     + [f"substr(field, 1, {len(prefix)}) = {prefix!r}" for prefix in PUBLIC_PREFIXES]
 )
 _NO_CONTEXT: Context = {}
+#: Fields of which many objects have the same values: the view keeps one of each.
+_ALIKE = frozenset({AGING, LOCK})
+
+
+@lru_cache(1024)
+def _shared(value: bytes) -> bytes:
+    return value
+
+
+@lru_cache(64)
+def _shared_time(time: int) -> int:
+    # One import, one time.
+    return time
 
 
 def to_register(row: Sequence[object]) -> Register:
     """Return the register in a row of :data:`COLUMNS`."""
     name, field, value, time, origin, sequence, author, context = row
+    if field in _ALIKE:
+        value = _shared(bytes(value))  # type: ignore[call-overload]
     return Register(
         # Interned: the same few names stand in a hundred thousand registers that the view keeps.
         Key(sys.intern(str(name)), sys.intern(str(field))),
         bytes(value),  # type: ignore[call-overload]
-        Stamp(int(time), sys.intern(str(origin)), int(sequence)),  # type: ignore[call-overload]
+        Stamp(_shared_time(int(time)), sys.intern(str(origin)), int(sequence)),  # type: ignore[call-overload]
         sys.intern(str(author)),
         _NO_CONTEXT if context == "{}" else json.loads(str(context)),
     )
