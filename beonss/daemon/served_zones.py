@@ -109,7 +109,9 @@ class ServedZones:
         return Loaded(edition.with_serials(serials), keys, choice.served, choice.stale)
 
     def changes(self, loaded: Loaded) -> bool:
-        """Say whether zones differ from those in force."""
+        """Say whether zones or keys differ from those in force."""
+        if loaded.keys != self.transfers.keys:
+            return True
         former = {} if self._edition is None else self._served
         return {apex: former.get(apex) for apex in loaded.served} != dict(loaded.served)
 

@@ -86,6 +86,11 @@ class Transfers:
         """Offer a new version of the zones; the former ones serve to tell what changed."""
         self._editions.append(edition)
 
+    @property
+    def current(self) -> Edition | None:
+        """The version that is transferred now."""
+        return self._editions[-1] if self._editions else None
+
     def concerns(self, query: Query) -> bool:
         """Say whether a question is answered here: it is signed, asks for a whole zone or about the catalog."""
         return query.signature is not None or query.type in _QUESTIONS or self._in_catalog(query)
@@ -139,7 +144,7 @@ class Transfers:
             return write_reply(query, answer, tcp=tcp, reserve=reserve)
 
         apex = folded(query.name)
-        edition = self._editions[-1] if self._editions else None
+        edition = self.current
         if not may_transfer(self.grants, asker, key):
             self._say_refused(query, asker, "it is not in [dns.transfer] allow")
             return refuse(_REFUSED)
