@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from support.registers import A, B, row, user_rows
-from support.simulation import InlineReactor, now
+from support.simulator.inline import InlineReactor, now
 from twisted.internet.defer import CancelledError, Deferred
 
 from beonss.core import intents

@@ -1,7 +1,7 @@
 """The loop that looks after the accounts."""
 
 from support.registers import user_rows
-from support.simulation import InlineReactor, now
+from support.simulator.inline import InlineReactor, now
 from twisted.internet.task import Clock
 
 from beonss.daemon.accounts import Accounts

@@ -45,7 +45,7 @@ class Disasters:
 
     # --- the network, processes, power, clocks ---
 
-    def partition(self, machine: Machine, seconds: float | None = None) -> None:
+    def partition(self, machine: Machine) -> None:
         """Cut a machine off from some or all others for a while, both ways."""
         random, cut = self._world.random, self._world.exchange.cut
         others = [name for name in self._world.machines if name != machine.name]
@@ -54,11 +54,10 @@ class Disasters:
         chosen = random.sample(others, random.randint(1, len(others)))
         pairs = {(machine.name, other) for other in chosen} | {(other, machine.name) for other in chosen}
         cut |= pairs
-        length = random.uniform(0.5, 10) if seconds is None else seconds
-        self._world.timeline.at(length, lambda: cut.difference_update(pairs))
+        self._world.timeline.at(random.uniform(0.5, 10), lambda: cut.difference_update(pairs))
 
     def half_partition(self, machine: Machine) -> None:
-        """Let nothing of a machine arrive, or nothing arrive at it, while the other way works: half-open connections."""
+        """Let nothing of a machine arrive, or nothing at it, while the other way works: half-open connections."""
         random, cut = self._world.random, self._world.exchange.cut
         others = [name for name in self._world.machines if name != machine.name]
         outwards = random.random() < 0.5
@@ -107,12 +106,13 @@ class Disasters:
         machine.disk = disk.copy(world.directory, self._name(machine))
         world.checks.forget_disk(machine)
         if world.random.random() < 0.7:
-            self._isolate(machine, 9)
+            self.isolate(machine, 9)
         world.start(machine)
         for _ in range(8):
             world.timeline.at(world.random.uniform(5.1, 8.9), lambda: world.people.act(machine))
 
-    def _isolate(self, machine: Machine, seconds: float) -> None:
+    def isolate(self, machine: Machine, seconds: float) -> None:
+        """Cut a machine off from all others."""
         cut = self._world.exchange.cut
         others = [name for name in self._world.machines if name != machine.name]
         pairs = {(machine.name, other) for other in others} | {(other, machine.name) for other in others}

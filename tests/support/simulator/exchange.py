@@ -115,9 +115,7 @@ class Exchange:
             self.ask(machine, peer, wait=wait)
         else:
             expected = pull.expected
-            self._world.timeline.at(
-                PATIENCE, lambda: self._ask_again(machine, life, peer, number, expected, wait=wait)
-            )
+            self._world.timeline.at(PATIENCE, lambda: self._ask_again(machine, life, peer, number, expected, wait=wait))
 
     # --- answering ---
 
@@ -129,7 +127,7 @@ class Exchange:
             return
         if server.asked(asker.name, asked.incarnation, asked.held):
             server.accounts.halt("two live masters have one incarnation")
-        self._world.checks.acknowledged(server, asked.held, asked.truth)
+        self._world.checks.acknowledged(server, asker, asked.truth)
         old = server.waits.pop(asker.name, None)
         if old is not None:
             old.cancel()

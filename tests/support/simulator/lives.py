@@ -8,6 +8,12 @@ CONVERGENCE = 15.0
 #: Seconds until the files are equal too: the targets' own waits between two tries are longer.
 DELIVERY = 400.0
 
+#: Seconds after which nothing moves any more: half an answer of a removed master has been adopted.
+SETTLING = 10.0
+#: What happens in a life, if nothing else is said.
+ACTIONS = 60
+MISFORTUNES = 6
+
 #: kind of life: what may happen in it.
 KINDS = {
     "network": Trouble(drop=0.2, repeat=0.2, crashes=False),
@@ -18,7 +24,7 @@ KINDS = {
     "installed anew": Trouble(reinstalls=True, restores=True),
     "cloned": Trouble(clones=True),
     "rotten": Trouble(rot=True),
-    "members": Trouble(joins=True, reinstalls=True),
+    "members": Trouble(joins=True),
     "people": Trouble(people=True, power=True),
     "targets": Trouble(targets=True, people=True),
     "everything": Trouble(
@@ -27,17 +33,26 @@ KINDS = {
 }
 
 
-def live(kind: str, seed: int) -> None:
+def live(
+    kind: str, seed: int, *, masters: int | None = None, actions: int = ACTIONS, misfortunes: int = MISFORTUNES
+) -> None:
     """Let a cluster live through its trouble and heal, and check what must hold.
+
+    Args:
+        kind: a key of :data:`KINDS`.
+        seed: decides everything.
+        masters: how many there are in the beginning; the seed decides if None.
+        actions: how often people do something.
+        misfortunes: how often something goes wrong.
 
     Raises:
         AssertionError: something did not; its notes tell what happened last.
     """
     trouble = KINDS[kind]
-    with World(seed, SIZES[seed % len(SIZES)], trouble) as world:
-        world.live(seconds=25, actions=60, misfortunes=6)
+    with World(seed, SIZES[seed % len(SIZES)] if masters is None else masters, trouble) as world:
+        world.live(seconds=25, actions=actions, misfortunes=misfortunes)
         took = world.heal()
-        world.run(5)
+        world.run(SETTLING)
         if trouble.targets:
             world.settle_targets(DELIVERY)
         world.checks.finally_()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from beonss.core.members import Roster
-from beonss.core.registers import Context
+from beonss.core.registers import Context, Key, Register
 from beonss.core.replication import Acknowledged, Pull
 from beonss.daemon.accounts import Accounts
 from beonss.daemon.booting import Booting
@@ -17,6 +17,7 @@ from beonss.daemon.passwords import Passwords, PasswordSettings
 from beonss.daemon.peers import PeerBook
 from beonss.errors import StoreError
 from beonss.store.audit import AuditLog
+from beonss.store.database import Database
 from beonss.store.writer import InlineWriter
 from beonss.wire.documents import read_roster, write_roster
 from beonss.wire.sync import Hello
@@ -80,6 +81,8 @@ class Machine:
         #: every incarnation that ever wrote here
         self.incarnations: set[str] = set()
         self.files: FlakyFiles | None = None
+        #: what the checks last read from the database, and when
+        self.seen: tuple[Database, tuple[int, int], dict[Key, Register]] | None = None
         self.audit: Path = world.directory / f"audit-{name}-{key.hex()[:6]}.jsonl"
         self._pulled: list[Callable[[str, Context], None]] = []
         self._told: list[Callable[[str], None]] = []
@@ -180,6 +183,8 @@ class Machine:
         self.life += 1
         for wait in list(self.waits.values()):
             wait.cancel()
+        if self.files is not None:
+            self.files.end()
         self.disk.stop(death)
 
     def is_booted(self) -> bool:

@@ -170,7 +170,7 @@ class People:
             Deferred.fromCoroutine(machine.passwords.change(request, told.append)).addErrback(
                 lambda failure: told.append(failure.value)
             )
-            assert told and isinstance(told[0], Refused), "a wrong old password was not refused"
+            assert [type(one) for one in told] == [Refused], "a wrong old password was not refused"
             code = told[0].code
         wanted = {"wrong-password", "unusable-hash"} if known else {"unknown-user"}
         assert code in wanted, f"a refusal is not clear: {code}"
@@ -184,7 +184,8 @@ class People:
         codes = [now(machine.passwords.authenticate(name, _WRONG, source)).code for _ in range(8)]
         assert "rate-limited" in codes, "guessing was not slowed down"
         typed, user = self._typed(machine, name), machine.accounts.view.user(name)
-        assert typed is not None and user is not None
+        assert typed is not None
+        assert user is not None
         other = now(machine.passwords.authenticate(name, typed, self._source()))
         assert other.ok or user.locked, "a stranger locked a user out"
 

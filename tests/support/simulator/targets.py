@@ -43,6 +43,7 @@ class FlakyFiles:
         self.root = world.directory / f"files-{machine.name}-{machine.key.hex()[:6]}"
         self.away = False
         self.kill_after: int | None = None
+        self._target: FilesTarget | None = None
         etc = self.root / "etc"
         etc.mkdir(parents=True)
         for name, (text, mode) in START.items():
@@ -52,7 +53,14 @@ class FlakyFiles:
     def target(self) -> "FlakyTarget":
         """Return the target of a new process."""
         settings = FilesSettings("files", self.root, self.root / "journal", FLOOR, GID_FLOOR, 0.5)
-        return FlakyTarget(self, FilesTarget(settings, flush=lambda: None))
+        self._target = FilesTarget(settings, flush=lambda: None)
+        return FlakyTarget(self, self._target)
+
+    def end(self) -> None:
+        """Close what the ended process had open."""
+        if self._target is not None:
+            self._target.close()
+            self._target = None
 
     def in_thread(self, function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
         """Run a delivery a little later; its process may be gone by then, or end in the middle of it."""
@@ -170,5 +178,3 @@ class FlakyTarget:
     def deliver(self, states: Sequence[State]) -> list[Outcome]:
         """Deliver, or fail."""
         return self._flaky.deliver(self._target, states)
-
-
