@@ -67,7 +67,9 @@ class Ours:
 
     def _import(self, master: Machine, users: int, secret: str) -> float:
         passwd, shadow = self.home / "passwd", self.home / "shadow"
-        passwd.write_text("".join(f"user{n}:x:{1000 + n}:100:A User:/home/user{n}:/bin/bash\n" for n in range(users)))
+        passwd.write_text(
+            "".join(f"user{n}:x:{100_000 + n}:100:A User:/home/user{n}:/bin/bash\n" for n in range(users))
+        )
         shadow.write_text("".join(f"user{n}:{secret}:19000:0:99999:7:::\n" for n in range(users)))
         begun = time.perf_counter()
         command = [Path(sys.executable).parent / "beonss", "accounts", "import", "--passwd", passwd, "--shadow", shadow]

@@ -3,6 +3,7 @@
 Memory changes after the commit, in the order of the commits; whoever awaits a write or a merge sees the view with it.
 """
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -90,9 +91,18 @@ class Accounts:
             self._recent.whole = not database.unfinished()
             # The view is made here, in the writer's thread, so that the reactor is not held up.
             view, high = AccountView(), dict[str, int]()
-            for batch in database.registers():
-                view.apply(batch)
-                _raise_high(high, batch)
+            # Nothing of it is ever garbage that only the collector finds. It must neither look at it again and again
+            # while it grows, nor later: each full collection would stop names and lookups for a second.
+            collecting = gc.isenabled()
+            gc.disable()
+            try:
+                for batch in database.registers():
+                    view.apply(batch)
+                    _raise_high(high, batch)
+            finally:
+                if collecting:
+                    gc.enable()
+            gc.freeze()
             return view, high, database.vector(), database.meta("incarnation"), database.meta("machine")
 
         self.view, self._public_high, self.vector, incarnation, machine = await self._run(load)

@@ -441,3 +441,15 @@ def test_an_administrator_can_read_it_with_sqlite3(tmp_path: Path) -> None:
         ("lock", '{"locked":true}', "root@frodo")
     ]
     connection.close()
+
+
+def test_a_batch_of_the_start_is_read_without_sorting_all() -> None:
+    """A start costs what it reads: each batch begins where the last one ended."""
+    database = Database(":memory:", "c")
+    steps: list[str] = []
+    database._connection.set_trace_callback(steps.append)
+    list(database.registers(10))
+    database._connection.set_trace_callback(None)
+    plan = database._connection.execute(f"EXPLAIN QUERY PLAN {steps[0]}").fetchall()
+    assert "TEMP B-TREE" not in str(plan)
+    assert "PRIMARY KEY" in str(plan)
