@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from beonss.core.counterexamples import said
 from beonss.core.numbering import Rule
+from beonss.core.overlay import StaticRecord
+from beonss.core.overlay_explain import record_text, static_records, type_text
 from beonss.core.overlay_zone import described_zones
 from beonss.core.patterns import NODE, Address, AddressPattern, Field, NamePattern
 from beonss.core.ranges import RangeSet
-from beonss.core.records import AddressData, NameData, Record, RecordClass, RecordType, ReplyCode, domain, shown
+from beonss.core.records import Record, RecordClass, RecordType, ReplyCode, domain, shown
 
 if TYPE_CHECKING:
     from beonss.core.naming import Named, Naming
@@ -81,6 +83,8 @@ def explain(naming: "Naming", text: str, asker: Address | None = None) -> Explan
         return _special(naming, text, str(label), asker)
     else:
         named = naming.find(text)
+        if named is None and (static := static_records(naming, text)):
+            return _static(naming, text, static)
         reasons = () if named else tuple(_why_no_name(naming, text))
     if named is None:
         return Explanation(text, None, reasons=reasons[:MAX_REASONS] or ("nothing in the description is like it",))
@@ -96,6 +100,18 @@ def _special(naming: "Naming", text: str, label: str, asker: Address | None) -> 
     named = naming.self_name(asker) if asker is not None else None
     fact = f"whoever asks; {who}: {named.name if named else 'nothing, for that is no machine of the description'}"
     return Explanation(text, named, (("meaning", fact),), tuple(_dns_answers(naming, "self", asker)))
+
+
+def _static(naming: "Naming", text: str, records: Sequence[StaticRecord]) -> Explanation:
+    facts = tuple(
+        (f"static {type_text(each.record.type)}", f"[dns] records ({each.file}:{each.line})") for each in records
+    )
+    zones, client = described_zones(naming), naming.masters[0].addresses[0]
+    answers = []
+    for name, kind in dict.fromkeys((each.record.name, each.record.type) for each in records):
+        answer = zones.answer(name, kind, RecordClass.IN, client)
+        answers.append(_door(f"{shown(name)} {type_text(kind)}", (*answer.answer, *answer.authority), answer.code))
+    return Explanation(text, None, facts, tuple(answers))
 
 
 # What is there
@@ -167,20 +183,9 @@ def _dns_answers(naming: "Naming", label: str, asker: Address | None) -> Iterato
 
 
 def _door(question: str, records: Sequence[Record], code: ReplyCode) -> DoorAnswer:
-    lines = tuple(_record(record) for record in records)
+    lines = tuple(record_text(record) for record in records)
     status = "found" if lines else "no data" if code is ReplyCode.NOERROR else code.name
     return DoorAnswer("dns", question, lines, "no such name" if status == "NXDOMAIN" else status)
-
-
-def _record(record: Record) -> str:
-    data = record.data
-    if isinstance(data, NameData):
-        text = shown(data.target)
-    elif isinstance(data, AddressData):
-        text = str(data.address)
-    else:
-        text = str(data)
-    return f"{shown(record.name)} {record.ttl} {RecordType(record.type).name} {text}"
 
 
 # What is not there
