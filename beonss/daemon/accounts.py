@@ -26,6 +26,8 @@ from beonss.store.database import Buffered, Database
 from beonss.store.writer import Jobs
 
 T = TypeVar("T")
+#: Registers from which on the garbage collector is kept from looking at them.
+MANY = 20_000
 Listener = Callable[[Sequence[Register]], None]
 
 
@@ -93,16 +95,18 @@ class Accounts:
             view, high = AccountView(), dict[str, int]()
             # Nothing of it is ever garbage that only the collector finds. It must neither look at it again and again
             # while it grows, nor later: each full collection would stop names and lookups for a second.
-            collecting = gc.isenabled()
+            collecting, count = gc.isenabled(), 0
             gc.disable()
             try:
                 for batch in database.registers():
                     view.apply(batch)
                     _raise_high(high, batch)
+                    count += len(batch)
             finally:
                 if collecting:
                     gc.enable()
-            gc.freeze()
+            if count > MANY:
+                gc.freeze()
             return view, high, database.vector(), database.meta("incarnation"), database.meta("machine")
 
         self.view, self._public_high, self.vector, incarnation, machine = await self._run(load)
