@@ -3,12 +3,16 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types man format coverage venv servers native bench-dns clean
+.PHONY: help demo test lint types man format coverage venv servers native bench-dns bench-accounts clean sim
 
 BIN := .venv/bin
 # make demo KEEP=1 leaves the demonstration cluster running; make test ARGS='-k dns' narrows a test run.
 KEEP ?=
 ARGS ?=
+# make sim SEEDS=10000 lives through many seeds; KIND and SEED run one life again.
+SEEDS ?= 100
+KIND ?=
+SEED ?=
 
 help: ## what can be made
 	@echo 'beonss + cpasswd: the name service and account sync daemon of a cluster'
@@ -22,6 +26,10 @@ demo: venv ## a cluster of three masters and a node on this machine, shown at wo
 
 test: venv servers ## all tests, real servers included (ARGS='-k dns' for some)
 	@$(BIN)/python -m pytest $(ARGS)
+
+sim: venv ## lives of simulated clusters (SEEDS=10000: how many of each kind; KIND=power SEED=7: one again)
+	@PYTHONPATH="tests$${PYTHONPATH:+:$$PYTHONPATH}" $(BIN)/python -m support.simulator --seeds $(SEEDS) $(if $(SEED),--first $(SEED) --seeds 1) \
+	    $(if $(KIND),--kind '$(KIND)')
 
 lint: venv ## style, import rules, manual pages, shell scripts
 	@$(BIN)/ruff check .
@@ -53,6 +61,9 @@ native: ## the compiled core of the DNS server, with every warning an error (nee
 
 bench-dns: venv ## DNS compared with NSD, Knot, BIND and dnsmasq where they are installed (ARGS='--help')
 	@$(BIN)/python bench/dns.py $(ARGS)
+
+bench-accounts: venv ## accounts compared with OpenLDAP in mirror mode where slapd is installed (ARGS='--help')
+	@$(BIN)/python bench/accounts.py $(ARGS)
 
 venv: ## the Python environment in .venv
 	@tools/prepare venv

@@ -90,7 +90,7 @@ class Exchange:
         number, life = self._count, machine.life
         pull = Pull({} if everything else machine.accounts.vector)
         machine.pulls[peer] = (number, pull)
-        server = world.machines.get(peer)
+        server = world.machines.get(peer) or world.removed.get(peer)
         if server is not None:
             question = Question(
                 number,
