@@ -68,6 +68,9 @@ class AccountChanges:
         trail: the audit log.
         machine: the name of this master.
         patience: seconds to wait for other masters.
+
+    Attributes:
+        turn: held from a decision until it is written; whoever else decides on numbers takes it too.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class AccountChanges:
         self._trail = trail
         self._machine = machine
         self._patience = patience
-        self._turn = DeferredLock()
+        self.turn = DeferredLock()
 
     @property
     def author(self) -> str:
@@ -111,7 +114,7 @@ class AccountChanges:
         """
         await self._ready()
         source = Source(uid=uid)
-        await self._turn.acquire()
+        await self.turn.acquire()
         try:
             decision, written = await self._decide_and_write(decide, dry_run=dry_run)
         except BeonssError as error:
@@ -120,7 +123,7 @@ class AccountChanges:
                 self._trail.record(event, name, source, author=self.author, outcome="refused", code=code)
             raise
         finally:
-            self._turn.release()
+            self.turn.release()
         answer = {"changed": bool(decision.changes), "dry_run": dry_run, "message": decision.message, **decision.data}
         if dry_run or not written:
             return answer

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from twisted.internet.defer import DeferredLock
+
 from beonss.core.accounts import Kind, Password
 from beonss.core.attempts import Source
 from beonss.core.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
@@ -66,6 +68,7 @@ class AccountOperations:
         machine: the name of this master.
         clock: the wall clock in ms.
         trail: the audit log; None keeps none.
+        turn: held while a chunk is planned and written, so that nobody gives away a number of it meanwhile.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class AccountOperations:
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
         *,
         trail: AuditTrail | None = None,
+        turn: DeferredLock | None = None,
     ) -> None:
         self._accounts = accounts
         self._deliveries = deliveries
@@ -84,6 +88,7 @@ class AccountOperations:
         self._machine = machine
         self._clock = clock
         self._trail = trail
+        self._turn = turn or DeferredLock()
 
     async def terms(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
         """Say which numbers are the cluster's: ``uid_floor`` and ``gid_floor``; and the ``targets`` of this master."""
@@ -110,7 +115,12 @@ class AccountOperations:
         The answer holds ``items`` (kind, name, action, details; without those that are unchanged), ``counts``,
         ``unknown_members`` and ``written``, the number of registers.
         """
-        answer = await self._take_twice(_chunk(parameters), parameters)
+        batch = _chunk(parameters)
+        await self._turn.acquire()
+        try:
+            answer = await self._take_twice(batch, parameters)
+        finally:
+            self._turn.release()
         if answer["written"]:
             detail = ", ".join(f"{count} {what}" for what, count in sorted(answer["counts"].items()))
             self._note("import", "", peer, detail)
@@ -284,10 +294,12 @@ def account_operations(
     deliveries: Deliveries,
     floors: Callable[[], Floors],
     machine: str,
+    *,
     trail: AuditTrail | None = None,
+    turn: DeferredLock | None = None,
 ) -> Mapping[str, Operation]:
     """Return what ``beonss accounts`` may ask on the control socket; see :class:`AccountOperations`."""
-    return AccountOperations(accounts, deliveries, floors, machine, trail=trail).table()
+    return AccountOperations(accounts, deliveries, floors, machine, trail=trail, turn=turn).table()
 
 
 def _row(user: User) -> dict[str, Any]:

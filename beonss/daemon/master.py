@@ -449,7 +449,7 @@ class Master:
             state=self._settings.state,
         )
         return {
-            **account_operations(self.accounts, self.deliveries, floors, self.name, trail),
+            **account_operations(self.accounts, self.deliveries, floors, self.name, trail=trail, turn=changes.turn),
             **life.table(),
             **conflicts.table(),
             "accounts.export": export_operation(self.accounts, trail, self.name),

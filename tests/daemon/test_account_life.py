@@ -69,6 +69,25 @@ def test_two_commands_at_once_get_two_numbers(bench):
     assert sorted(answer["uid"] for answer in answers) == [1000, 1001]
 
 
+def test_an_import_and_a_command_at_once_do_not_give_one_number_to_two(bench):
+    """The command waits until the chunk is written."""
+    slow = Deferred()
+    real = bench.accounts.write
+
+    async def write(changes, author):
+        await slow
+        return await real(changes, author)
+
+    bench.accounts.write = write
+    answers = []
+    record = to_json(UserRecord(UserEntry("sam", 1000, 100, "", "/", "")))
+    bench.begin("accounts.import", users=[record])
+    bench.begin("user.add", name="merry").addCallback(answers.append)
+    slow.callback(None)
+    assert answers[0]["uid"] == 1001
+    assert view(bench).conflicts() == []
+
+
 def test_two_masters_apart_give_different_numbers():
     members = ("frodo", "gamgee", "fellowship")
     benches = [LifeBench(name, members) for name in members]

@@ -94,7 +94,7 @@ class LifeBench:
         )
         deliveries = SimpleNamespace(targets=lambda: ("local",), standing=lambda *_: Standing(None), conflicts=list)
         self.table = {
-            **account_operations(self.accounts, deliveries, lambda: self.floors, name, trail),
+            **account_operations(self.accounts, deliveries, lambda: self.floors, name, trail=trail, turn=changes.turn),
             **life.table(),
             **conflicts.table(),
         }
