@@ -107,7 +107,10 @@ def _refuse(data: Mapping[str, Any], as_json: bool) -> None:
 
 def _show(found: Mapping[str, Any]) -> None:
     if found["same"]:
-        click.echo(f"The cluster has this description already, version {found['current']}.")
+        click.echo(
+            f"The cluster has this description already, version {found['current']}. To publish it once more, because a "
+            f"zone file has changed, write version = {found['current'] + 1} into it."
+        )
         return
     show_difference(found["difference"])
     for warning in found["warnings"]:

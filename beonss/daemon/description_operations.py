@@ -89,7 +89,7 @@ class DescriptionOperations:
         except ConfigurationError as error:
             return _unsound(error)
 
-    def _checked(self, parameters: Parameters) -> tuple[Published, Naming]:
+    def _checked(self, parameters: Parameters) -> tuple[Published, Naming, bool]:
         text = text_parameter(parameters, "text", _LONGEST)
         file = text_parameter(parameters, "file", 4096)
         try:
@@ -98,14 +98,14 @@ class DescriptionOperations:
             raise MalformedError("the text of the description is no UTF-8") from None
         # Mistakes are told with the name as typed; the register keeps only its last part.
         self._publication.checked(data, file)
-        published, naming = self._publication.checked(data, file.rpartition("/")[2] or "description")
+        published, naming, raised = self._publication.checked(data, file.rpartition("/")[2] or "description")
         if all(spec.name != self._name for spec in naming.masters):
             raise ConfigurationError(
                 f"{file}: {self._name} is not among the masters; apply it on a master that stays one, or mend the file"
             )
-        return published, naming
+        return published, naming, not raised and _same(naming, self._publication)
 
-    def _answer(self, published: Published, naming: Naming) -> dict[str, Any]:
+    def _answer(self, published: Published, naming: Naming, same: bool) -> dict[str, Any]:
         """Return version, stamp to expect, whether it says anything new, the difference, and warnings."""
         now, register = self._publication.now, self._publication.register
         found = difference(now.naming, naming).document()
@@ -115,7 +115,7 @@ class DescriptionOperations:
             "version": published.version,
             "current": now.published.version,
             "nodes": naming.node_count,
-            "same": _same(naming, self._publication),
+            "same": same,
             "expect": list(ABSENT if register is None else register.stamp),
             "difference": found,
             "warnings": self._warnings(naming),
@@ -142,10 +142,10 @@ class DescriptionOperations:
         expect = _stamp(parameters.get("expect"))
         await self._publication.ready()
         try:
-            published, naming = self._checked(parameters)
+            published, _, same = self._checked(parameters)
         except ConfigurationError as error:
             return _unsound(error)
-        if _same(naming, self._publication):
+        if same:
             return {"version": self._publication.now.published.version, "changed": False}
         author = f"{'root' if peer.uid == 0 else f'uid {peer.uid}'}@{self._name}"
         try:
@@ -195,12 +195,7 @@ def description_operations(
 
 def _same(naming: Naming, publication: Publication) -> bool:
     now = publication.now
-    return (
-        now.source == "cluster"
-        and meaning(naming) == meaning(now.naming)
-        and publication.overruled is None
-        and naming.version == now.published.version + 1
-    )
+    return now.source == "cluster" and meaning(naming) == meaning(now.naming) and publication.overruled is None
 
 
 def _unsound(error: ConfigurationError) -> dict[str, Any]:

@@ -298,17 +298,21 @@ class Publication:
             self.log.warn("a description published by {author} at the same time lost", author=found.author)
         self.overruled = found
 
-    def checked(self, text: bytes, file: str) -> tuple[Published, Naming]:
+    def checked(self, text: bytes, file: str) -> tuple[Published, Naming, bool]:
         """Prove a description that shall be published, as the version that it would get.
+
+        Returns:
+            the description, compiled, and whether its file itself names a version above all that are known.
 
         Raises:
             ConfigurationError: it has mistakes, or is too large.
         """
-        published = Published(text, next_version(self._known(), parse(text, file).version), file)
+        known, written = self._known(), parse(text, file).version
+        published = Published(text, next_version(known, written), file)
         encode_published(published)
         naming = prove(published)
         self._check(naming)
-        return published, naming
+        return published, naming, written > known
 
     def _known(self) -> int:
         known = self.now.published.version if self.now.source != "file" else 0
