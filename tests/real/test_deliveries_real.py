@@ -93,6 +93,10 @@ def machine(cluster, directory, slapd):
     return master
 
 
+def user(cluster, machine, *words):
+    return cluster.run("beonss", "user", words[0], "--control", str(machine.control), *words[1:])
+
+
 def accounts(cluster, machine, *words, check=True):
     return cluster.run("beonss", "accounts", words[0], "--control", str(machine.control), *words[1:], check=check)
 
@@ -124,7 +128,7 @@ def test_an_import_reaches_all_targets(cluster, machine, directory, slapd):
 
 def test_one_that_the_directory_does_not_know_is_told_and_stops_nobody(cluster, machine):
     wait_until(lambda: "no entry for sam" in (target(cluster, machine, "directory")["error"] or ""), "sam is told")
-    assert "no entry for sam" in accounts(cluster, machine, "show", "sam").stdout
+    assert "no entry for sam" in user(cluster, machine, "show", "sam").stdout
 
 
 def test_cpasswd_says_when_each_target_has_it(cluster, machine, directory, slapd):
@@ -171,17 +175,17 @@ def test_an_edit_by_hand_is_an_alarm_until_it_is_reasserted(cluster, machine, di
     theirs = ours.replace("$6$", "$6$0")
     shadow.write_text(shadow.read_text().replace(ours, theirs))
     wait_until(lambda: any("frodo" in alarm for alarm in cluster.status(machine)["alarms"]), "the edit is an alarm")
-    accounts(cluster, machine, "lock", "frodo")
+    user(cluster, machine, "lock", "frodo")
     assert shadow_line(directory, "frodo") == theirs
-    assert accounts(cluster, machine, "conflicts", check=False).returncode == 1
+    assert cluster.run("beonss", "conflicts", "list", "--control", str(machine.control), check=False).returncode == 1
     accounts(cluster, machine, "reassert", "--target", "local", "frodo")
     wait_until(lambda: shadow_line(directory, "frodo").startswith("frodo:!$6$"), "frodo is locked in shadow")
-    accounts(cluster, machine, "unlock", "frodo")
+    user(cluster, machine, "unlock", "frodo")
     wait_until(lambda: shadow_line(directory, "frodo") == ours, "frodo is unlocked in shadow")
 
 
 def test_a_deleted_user_goes_from_the_files(cluster, machine, directory):
-    accounts(cluster, machine, "delete", "sam")
+    user(cluster, machine, "delete", "sam")
     wait_until(lambda: not shadow_line(directory, "sam"), "sam is gone from shadow")
     etc = directory / "root" / "etc"
     wait_until(lambda: "hobbits:x:2000:frodo\n" in (etc / "group").read_text(), "sam is gone from the group")
