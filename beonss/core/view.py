@@ -136,6 +136,14 @@ class AccountView:
         groups = [self._served_groups[g] for g in self._memberships.get(found, ()) if g in self._served_groups]
         return tuple(sorted(groups, key=lambda group: group.entry.gid))
 
+    def groups_listing(self, user_id: str) -> tuple[str, ...]:
+        """Return the ids of the groups, served or not, that list a user object as a member, served or not."""
+        return tuple(self._memberships.get(user_id, ()))
+
+    def contested(self) -> frozenset[str]:
+        """Return the ids of all objects that stand in :meth:`conflicts`, owners and losers."""
+        return frozenset(self._faulty).union(*(self._claims[claim] for claim in self._contested))
+
     def register(self, key: Key) -> Register | None:
         """Return a register as it is stored, served or not."""
         found = self._objects.get(key.object)

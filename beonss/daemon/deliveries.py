@@ -12,10 +12,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from beonss.core.accounts import ENTRY, GONE, MEMBER_PREFIX, PRESENT
+from beonss.core.accounts import ENTRY, GONE, PRESENT
 from beonss.core.delivery import Verdict
 from beonss.core.registers import Key, Register, Stamp
-from beonss.core.view import AccountView
 from beonss.daemon.lane import AccountsLike, Ground, InThread, Lane, LaneState, Progress, Target
 
 __all__ = ["Deliveries", "LaneState", "Standing", "Target"]
@@ -77,7 +76,7 @@ class Deliveries:
         """
         if self._pool is not None:
             self._pool.start()
-        self._contested = _contested(self._accounts.view)
+        self._contested = self._accounts.view.contested()
         self._cancel = self._accounts.listen(self._committed)
         for lane in self._lanes.values():
             await lane.start()
@@ -187,13 +186,11 @@ class Deliveries:
         touched = {row.key.object for row in rows if row.key.field in _STANDING_FIELDS}
         if touched:
             # Who owns a name or number may have changed for accounts that have no row here.
-            contested = _contested(view)
+            contested = view.contested()
             further = set(contested | self._contested)
             self._contested = contested
-            members = {MEMBER_PREFIX + object_id for object_id in touched}
-            for group in view.groups():
-                if any(register.key.field in members for register in view.registers(group.id)):
-                    further.add(group.id)
+            for object_id in touched:
+                further.update(view.groups_listing(object_id))
         for lane in self._lanes.values():
             lane.add(rows, further)
 
@@ -203,11 +200,3 @@ class Deliveries:
                 listener(target, objects)
             except Exception:  # noqa: BLE001 - one listener's bug is no reason to stop delivering
                 self.log.failure("a listener for deliveries to {target} failed", target=target)
-
-
-def _contested(view: AccountView) -> frozenset[str]:
-    """Return the objects that claim what another one claims too."""
-    conflicts = view.conflicts()
-    return frozenset(loser for conflict in conflicts for loser in conflict.losers) | frozenset(
-        conflict.owner for conflict in conflicts if conflict.owner is not None
-    )
