@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import FakeNamed, FakeNames, Rows, fellowship
 
+from beonss.core import intents
+from beonss.core.accounts import Aging
 from beonss.core.lookup import Host, LocalNames, Lookups, Rules, Triple
+from beonss.core.registers import Register, Stamp
 from beonss.core.view import AccountView
 from beonss.errors import Unavailable
 from beonss.wire.description import parse
@@ -91,6 +94,15 @@ def test_an_empty_memory_is_unavailable_not_empty():
     ):
         with pytest.raises(Unavailable):
             ask()
+
+
+def test_shadow_has_the_ageing_as_it_was_said():
+    """What ``beonss user age`` and ``expire`` write is what shadow(5) shows; an empty field where there is no limit."""
+    view = AccountView(fellowship().rows)
+    (change,) = intents.set_aging(view, "alice", Aging(minimum=1, maximum=90, warning=7, expires=20000))
+    view.apply([Register(change.key, change.value, Stamp(1 << 40, "e" * 32, 1))])
+    found = Lookups(None, view, rules=Rules(shadow=True)).shadow("alice")
+    assert (found.minimum, found.maximum, found.warning, found.inactive, found.expires) == (1, 90, 7, None, 20000)
 
 
 def test_shadow_shows_locks_and_never_an_empty_password():
