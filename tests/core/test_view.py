@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.registers import B, account_rows, group_rows, row, user_rows
 
+from beonss.core import intents
 from beonss.core.accounts import (
     AGING,
     ENTRY,
@@ -21,10 +22,11 @@ from beonss.core.accounts import (
     Password,
     Presence,
     UserEntry,
+    encode,
     member_field,
     object_id,
 )
-from beonss.core.registers import Register
+from beonss.core.registers import Change, Key, Register, Stamp
 from beonss.core.view import AccountView
 
 ALICE = object_id("user", "alice", 1001)
@@ -248,3 +250,29 @@ def test_iterating_does_not_see_changes_made_meanwhile() -> None:
     view.apply(user_rows("bob", 1002))
     assert [user.entry.name for user in users] == ["alice"]
     assert view.highest_created == 1
+
+
+def test_who_stands_in_a_conflict_and_which_groups_list_a_user() -> None:
+    """The short ways say what the long ones say."""
+    view, presence = AccountView(), intents.creation(AccountView(), "user", "sam", 1001, 5)
+    for number, name in ((1001, "sam"), (1002, "rosie")):
+        view.apply(written(intents.create_user(view, UserEntry(name, number, 100, "", "/", "/bin/sh"), 5)))
+    view.apply(written(intents.create_group(view, GroupEntry("gardeners", 2000), 5)))
+    assert view.contested() == frozenset()
+    view.apply(written(intents.add_member(view, "gardeners", "sam"), 7))
+    group = view.group("gardeners")
+    assert group is not None
+    assert view.groups_listing(presence.object) == (group.id,)
+    twin = Presence("user", "sam", 1003, 0, 9, present=True)
+    entry = UserEntry("sam", 1003, 100, "", "/", "/bin/sh")
+    view.apply(
+        written([Change(Key(twin.object, ENTRY), encode(entry)), Change(Key(twin.object, PRESENT), encode(twin))])
+    )
+    concerned = {one for conflict in view.conflicts() for one in (conflict.owner, *conflict.losers)}
+    assert view.contested() == concerned == {presence.object, twin.object}
+    view.apply(written(intents.remove_member(view, "gardeners", "sam"), 8))
+    assert view.groups_listing(presence.object) == ()
+
+
+def written(changes: list[Change], time: int = 5) -> list[Register]:
+    return [Register(c.key, c.value, Stamp(time, "a" * 32, n)) for n, c in enumerate(changes, 1)]
