@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from askers import bind, connected, drive, exchange, line, replace, search, whole_line, whole_message  # noqa: E402
+from askers import AnswerError, bind, connected, drive, exchange, line, replace, search, whole_line, whole_message  # noqa: E402
 from cluster import LoopbackCluster, Machine, wait_until  # noqa: E402
 from openldap import PASSWORD, Pair, person, program  # noqa: E402
 from openldap import ROOT as ROOT_DN  # noqa: E402
@@ -189,7 +189,8 @@ def wait_for(path: Path, side: Side, user: int, number: int, seconds: float = 30
                     if time.perf_counter() > deadline:
                         raise RuntimeError(f"{side.name}: a change does not arrive")
                 return
-        except OSError:
+        except (OSError, AnswerError):
+            # It is starting: it may not have read its accounts yet.
             time.sleep(0.002)
 
 
