@@ -157,14 +157,6 @@ def verify(packet: bytes, signature: Signature, keys: Mapping[DomainName, Key], 
     return Verdict(key, 0)
 
 
-def verify_reply(packet: bytes, signature: Signature, key: Key, request_mac: bytes, now: int) -> bool:
-    """Say whether a reply of one message is signed as an answer to our request (RFC 8945 section 5.3)."""
-    if signature.key != key.name or signature.algorithm != ALGORITHM or len(signature.mac) != MAC_SIZE:
-        return False
-    signed = _counted(request_mac) + _unsigned(packet, signature) + _variables(signature)
-    return hmac.compare_digest(_mac(key, signed), signature.mac) and abs(now - signature.time) <= signature.fudge
-
-
 class Signer:
     """Signs the messages of one reply, or a request.
 

@@ -22,7 +22,6 @@ from beonss.wire.tsig import (
     read_keys,
     unsigned_error,
     verify,
-    verify_reply,
 )
 
 SECRET = bytes(range(32))
@@ -82,17 +81,9 @@ def test_dnspython_believes_our_reply_of_many_messages(count):
 
 
 def test_dnspython_believes_what_we_ask():
-    """A notification is a request of ours; a reply to it by dnspython is believed here."""
-    plain = dns.message.make_query("fellow.aero.org", "SOA").to_wire()
-    signer = Signer(KEY)
-    wire = signer.sign(plain, NOW)
-    question = dns.message.from_wire(wire, keyring={THEIRS.name: THEIRS})
-    reply = dns.message.make_response(question).to_wire()
-    # A reply is no query, so its signature is read as that of one.
-    signature = read_query(bytes((*reply[:2], reply[2] & 0x7F, *reply[3:]))).signature
-    assert verify_reply(reply, signature, KEY, signer.mac, NOW)
-    assert not verify_reply(reply, signature, KEY, bytes(32), NOW)
-    assert not verify_reply(reply, signature, KEY, signer.mac, NOW + 301)
+    """A notification is a request of ours."""
+    wire = Signer(KEY).sign(dns.message.make_query("fellow.aero.org", "SOA").to_wire(), NOW)
+    assert dns.message.from_wire(wire, keyring={THEIRS.name: THEIRS}).had_tsig
 
 
 @pytest.mark.parametrize(
