@@ -54,7 +54,11 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
         uptime=uptime,
         incarnation=master.accounts.incarnation,
         missing=outcome.missing,
-        description=_description(master.naming),
+        description={
+            **_description(master.naming),
+            "source": master.publication.now.source,
+            "file_state": master.publication.file_state,
+        },
         members=members,
         targets=targets,
         accounts=_accounts(master.accounts.view),

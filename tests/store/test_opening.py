@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from beonss.core.publication import DESCRIPTION
+from beonss.core.registers import Change, Key
+from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError, UnusableStoreError, translated
 from beonss.store.opening import (
     APPLICATION_ID,
@@ -16,6 +19,7 @@ from beonss.store.opening import (
     open_connection,
     schema_directory,
 )
+from beonss.store.rows import COLUMNS, to_register
 
 
 def dumped(connection: sqlite3.Connection) -> list[str]:
@@ -83,6 +87,27 @@ def test_the_way_of_upgrading_works_over_several_versions(tmp_path: Path, later_
     assert dumped(connection) == dumped(fresh)
     connection.close()
     fresh.close()
+
+
+def test_an_upgrade_keeps_every_register_and_the_older_program_refuses_it(tmp_path: Path, later_scripts: Path) -> None:
+    """What a master holds is the same after the program was upgraded; going back is a clear error, not a loss."""
+    path = tmp_path / "accounts.db"
+    database = Database(path, "c" * 32)
+    keys = [Key(f"{n:032x}", "entry") for n in range(50)] + [DESCRIPTION]
+    database.write([Change(key, b'{"n": 1}') for key in keys], 1000, "root@frodo", "a" * 32)
+    database.put("kept", b"note")
+    held = [database.register(key) for key in keys]
+    database.close()
+    upgraded = open_connection(path, version=2, scripts=later_scripts)
+    rows = upgraded.execute(f"SELECT {COLUMNS} FROM register ORDER BY sequence").fetchall()
+    assert [to_register(row) for row in rows] == held
+    assert upgraded.execute("SELECT sequence FROM vector").fetchall() == [(51,)]
+    assert upgraded.execute("SELECT value FROM note").fetchall() == [(b"note",)]
+    upgraded.close()
+    before = path.read_bytes()
+    with pytest.raises(UnusableStoreError, match=r"newer version .*schema 2"):
+        Database(path, "c" * 32)
+    assert path.read_bytes() == before
 
 
 def test_an_upgrade_that_fails_leaves_the_old_schema_whole(tmp_path: Path, later_scripts: Path) -> None:
