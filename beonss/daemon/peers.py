@@ -46,6 +46,8 @@ class PeerState:
 @dataclass(slots=True)
 class _Peer:
     state: PeerState
+    #: Of the process that greeted last.
+    boot: str = ""
     outgoing: bool = False
     #: connection -> (when it was made, the boot id of the process that made it)
     incoming: dict[object, tuple[float, str]] = field(default_factory=dict)
@@ -160,8 +162,11 @@ class PeerBook:
         peer = self._peers[name]
         state = replace(peer.state, description_digest=hello.description, software=hello.software)
         if hello.incarnation != state.incarnation:
-            # Another life of that machine: what its old one acknowledged says nothing about this disk.
-            state = replace(state, incarnation=hello.incarnation, acknowledged=None)
+            # Another life of that machine: what its old one acknowledged says nothing about this disk. A process that
+            # took a new incarnation while it runs has the disk it had; it would not say again what it said.
+            same = bool(peer.boot) and hello.boot == peer.boot
+            state = replace(state, incarnation=hello.incarnation, acknowledged=state.acknowledged if same else None)
+        peer.boot = hello.boot
         peer.state = replace(state, clock_skew_ms=self._skew(hello.wall))
         self.look(name)
         return bool(hello.incarnation) and hello.incarnation == self._incarnation()

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.errors import TargetError
 
 with warnings.catch_warnings():
     # ldap3 2.9.1 uses names that pyasn1 has renamed since.
@@ -192,6 +193,10 @@ class LdapConnection:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise PermanentTargetError(f"{uri}: its certificate is not to be trusted: {_words(error)}") from None
             raise TemporaryTargetError(f"{uri}: does not answer: {_words(error)}") from None
+        except TargetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ldap3 raises whatever its decoder trips over
+            raise _no_ldap(uri, error) from None
 
     def _bind(self, uri: str, bind_as: tuple[str, bytes] | None) -> Any:
         settings = self._server
@@ -350,6 +355,8 @@ class LdapConnection:
             answer = self._connection.extend.standard.modify_password(dn, old, new)
         except (LDAPExceptionError, OSError) as error:
             raise TemporaryTargetError(f"{self.uri}: went away: {_words(error)}") from None
+        except Exception as error:  # noqa: BLE001 - ldap3 raises whatever its decoder trips over
+            raise _no_ldap(self.uri, error) from None
         result = answer[1] if isinstance(answer, tuple) else self._connection.result
         return _result(result)
 
@@ -358,6 +365,8 @@ class LdapConnection:
             answer: tuple[bool, Any, Any, Any] = operation(*arguments, **options)
         except (LDAPExceptionError, OSError) as error:
             raise TemporaryTargetError(f"{self.uri}: went away: {_words(error)}") from None
+        except Exception as error:  # noqa: BLE001 - ldap3 raises whatever its decoder trips over
+            raise _no_ldap(self.uri, error) from None
         return answer
 
 
@@ -413,6 +422,13 @@ def _bind_error(uri: str, who: str, result: Result) -> Exception:
         return TemporaryTargetError(f"{uri}: busy: {result.text}")
     kind = InvalidCredentialsError if result.code == _INVALID_CREDENTIALS else PermanentTargetError
     return kind(f"{uri}: does not let {who} in: {result.text}")
+
+
+def _no_ldap(uri: str, error: Exception) -> TemporaryTargetError:
+    # Not the error's text: it may hold pieces of what was sent.
+    return TemporaryTargetError(
+        f"{uri}: answers what cannot be read as LDAP ({type(error).__name__}): what runs there?"
+    )
 
 
 def _words(error: Exception) -> str:

@@ -22,8 +22,20 @@ class Book(PeerBook):
         return self.states()["gamgee"]
 
 
-def hello(incarnation: str = LIFE, wall: int = 1_000_000, description: str = "d1") -> Hello:
-    return Hello("member", "c", "gamgee", incarnation, "boot", wall, description, "1.0")
+def hello(incarnation: str = LIFE, wall: int = 1_000_000, description: str = "d1", boot: str = "boot") -> Hello:
+    return Hello("member", "c", "gamgee", incarnation, boot, wall, description, "1.0")
+
+
+def test_who_takes_a_new_incarnation_while_it_runs_still_holds_what_it_acknowledged() -> None:
+    """Its two connections greet at two moments; what it said on the first is not said again on the second."""
+    book = Book()
+    book.met("gamgee", hello(""))
+    book.acknowledged("gamgee", {"f" * 32: 1})
+    book.met("gamgee", hello(LIFE))
+    assert book.gamgee.acknowledged == {"f" * 32: 1}
+    assert book.gamgee.incarnation == LIFE
+    book.met("gamgee", hello(OTHER, boot="another start"))
+    assert book.gamgee.acknowledged is None
 
 
 def test_a_peer_is_reachable_while_a_connection_stands_in_either_direction() -> None:
@@ -61,7 +73,7 @@ def test_what_an_earlier_life_of_a_machine_acknowledged_is_dropped() -> None:
     assert book.holds("gamgee", Stamp(1, LIFE, 5))
     book.met("gamgee", hello(LIFE))
     assert book.holds("gamgee", Stamp(1, LIFE, 5))
-    book.met("gamgee", hello(OTHER))
+    book.met("gamgee", hello(OTHER, boot="later"))
     assert not book.holds("gamgee", Stamp(1, LIFE, 5))
 
 
