@@ -275,8 +275,8 @@ def _refuse(error: BeonssError) -> NoReturn:
 
 def makeService(options: Options) -> service.IService:
     """Return the service that twistd runs."""
-    # The thread that writes and the reactor's hand changes to each other. With Python's 5 ms each may wait so long for the
-    # other to let go of the interpreter (docs/explanation/account-speed.md).
+    # The thread that writes and the reactor's hand changes to each other. With Python's 5 ms each may wait that long
+    # for the other to let go of the interpreter (docs/explanation/account-speed.md).
     sys.setswitchinterval(0.0005)
     settings = options.settings
     # Before anything could look a name up: where our own module is installed, it would be asked of this very process.
