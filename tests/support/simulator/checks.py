@@ -44,13 +44,18 @@ class Checks:
 
     # --- the ledger ---
 
+    def attempted(self, machine: Machine, keys: Iterable[Key]) -> None:
+        """Note that somebody tries to write: a machine that dies then may have it all the same."""
+        for key in keys:
+            self.promised.add(key)
+            self._writers.setdefault(key, set()).add(machine.name)
+
     def written(self, machine: Machine, row: Register, seen: Register | None) -> None:
         """Note a change that was acknowledged to somebody who had seen a value."""
         assert seen is None or (row.beats(seen) and row.saw(seen)), "a change lost to what its writer had seen"
         known = self.expected.get(row.key)
         if (known is None or row.beats(known)) and machine.name not in self._world.removed:
             self.expected[row.key] = row
-        self._writers.setdefault(row.key, set()).add(machine.name)
         number = (row.stamp.origin, row.stamp.sequence)
         if not (self._world.trouble.restores or self._world.trouble.clones):
             assert number not in self._numbers, "one sequence number was given to two writes"

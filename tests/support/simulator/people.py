@@ -57,7 +57,7 @@ class People:
     def _write(self, machine: Machine, changes: list[Change]) -> None:
         world, view = self._world, machine.accounts.view
         seen = {change.key: view.register(change.key) for change in changes}
-        world.checks.promised.update(seen)
+        world.checks.attempted(machine, seen)
         try:
             rows = now(machine.accounts.write(changes, f"root@{machine.name}"))
         except (Refused, Unavailable):
@@ -123,7 +123,7 @@ class People:
         seen = None if key is None else machine.accounts.view.register(key)
         may = user is not None and (request.privileged or not user.locked)
         if key is not None:
-            world.checks.promised.add(key)
+            world.checks.attempted(machine, [key])
 
         def tell(line: Any) -> None:
             if (line.kind, line.name, line.state) != ("master", machine.name, "changed") or key is None:

@@ -276,4 +276,7 @@ class World:
                     lane.reassert("files", None, shrink=True)
             if all(len(lane._lanes["files"].backlog) == 0 for lane in lanes):
                 return
+        for machine in self.machines.values():
+            if machine.deliveries is not None:
+                self.note(f"{machine.name}: {machine.deliveries.state('files')}")
         raise AssertionError(f"not delivered {seconds:g} s after everything healed")
