@@ -200,7 +200,7 @@ class PeerBook:
         self._set(f"clock:{name}", text if abs(skew) > SKEW_ALARM else "")
         ours = self._digest()
         differs = bool(state.description_digest and ours and state.description_digest != ours)
-        text = f"{name} serves another cluster description than this machine: make them equal"
+        text = f"{name} serves another cluster description than this machine: one of the two says in its status why"
         self._set(f"description:{name}", text if differs else "")
 
     def look_at_all(self) -> None:
