@@ -280,7 +280,8 @@ class Accounts:
         self, question: Context, more: object | None = None, *, public_only: bool = False, limit: int = 1000
     ) -> Page:
         """Return the next page of the answer to a question; see :meth:`beonss.store.database.Database.page`."""
-        if more is None and not public_only:
+        # Who asks for everything may have drifted: the disk answers, also for what was changed there behind our back.
+        if question and more is None and not public_only:
             page = self._recent.page(question, self.vector, limit)
             if page is not None:
                 return page
