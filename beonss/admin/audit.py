@@ -23,11 +23,11 @@ _SHOWN = ("time", "machine", "event", "user")
 @click.option("--here", is_flag=True, help="Only what was tried on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are: JSON.")
 @click.option("--control", metavar="PATH", help="Control socket of the daemon; default /run/beonss/control.")
-def command(follow: bool, lines: int, user: str | None, here: bool, as_json: bool, control: str | None) -> None:
+def command(*, follow: bool, lines: int, user: str | None, here: bool, as_json: bool, control: str | None) -> None:
     """Show the audit logs of all masters, by time.
 
-    Each line tells a login or a change that was tried: when and on which master, of whom, from where, by whom, and how it
-    went. No line holds a password or a hash. A master that does not answer is named on standard error.
+    Each line tells a login or a change that was tried: when and on which master, of whom, from where, by whom, and how
+    it went. No line holds a password or a hash. A master that does not answer is named on standard error.
 
     Exit codes: 0 shown, 1 no master runs here, 2 usage, 130 interrupted.
     """

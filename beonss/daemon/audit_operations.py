@@ -1,7 +1,7 @@
 """The audit logs of all masters, read from any of them.
 
-Each master keeps its own log and reads it out to the others over the exchange they have anyway; nothing is copied. Whoever
-follows asks again and again with the places reached: no master remembers who reads.
+Each master keeps its own log and reads it out to the others over the exchange they have anyway; nothing is copied.
+Whoever follows asks again and again with the places reached: no master remembers who reads.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -60,8 +60,9 @@ class AuditReading:
     def operations(self) -> dict[str, Operation]:
         """Return the operation ``audit``.
 
-        It takes ``places`` (machine to [inode, offset], as returned; absent at first), ``lines`` (how many of each machine
-        at first) and ``here`` (leave the others out); its end has ``lines``, ``places`` and ``silent`` (machine to why).
+        It takes ``places`` (machine to [inode, offset], as returned; absent at first), ``lines`` (how many of each
+        machine at first) and ``here`` (leave the others out); its end has ``lines``, ``places`` and ``silent`` (machine
+        to why).
         """
         return {AUDIT: Operation(self._all, needs_root=True, cancellable=True)}
 
