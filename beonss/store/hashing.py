@@ -4,6 +4,9 @@ Hashing is slow on purpose. It runs here, beside the reactor; libcrypt is called
 """
 
 import os
+import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,6 +17,9 @@ from beonss.errors import Unavailable
 from beonss.store import crypt
 
 T = TypeVar("T")
+
+#: Of the hashing threads, above that of the daemon; nice(2).
+NICENESS = 10
 
 
 class HashingThreads:
@@ -84,6 +90,10 @@ class HashingThreads:
         return future
 
     def _run(self) -> None:
+        if sys.platform.startswith("linux"):
+            # On Linux niceness belongs to the thread (sched(7)): who waits for a hash waits anyway, DNS need not.
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._ready:
                 while not len(self._queue):

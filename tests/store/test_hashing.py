@@ -1,5 +1,7 @@
 """The hashing threads: results and errors come by futures, turns are fair, closing leaves nothing."""
 
+import os
+import sys
 import threading
 from concurrent.futures import CancelledError
 
@@ -90,3 +92,11 @@ def test_what_nobody_waits_for_any_more_is_not_computed(monkeypatch):
     assert last.result(10) is True
     assert gate.order == ["a", "c"]
     threads.close()
+
+
+def test_hashing_steps_back_behind_everything_else(threads):
+    """On Linux a thread has a niceness of its own: a login storm does not slow down DNS."""
+    if not sys.platform.startswith("linux"):
+        return
+    there = threads.run("here", lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result(10)
+    assert there > os.getpriority(os.PRIO_PROCESS, 0)
