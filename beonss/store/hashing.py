@@ -3,7 +3,6 @@
 Hashing is slow on purpose. It runs here, beside the reactor; libcrypt is called without the interpreter's lock.
 """
 
-import os
 import contextlib
 import os
 import sys
