@@ -5,6 +5,7 @@ Its man page is ``docs/man/cpasswd.1``.
 """
 
 import argparse
+import contextlib
 import io
 import os
 import signal
@@ -95,6 +96,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with one of the documented codes."""
+    for number in (0, 1, 2):
+        # A shell may close any of them; what is opened next must not take its place.
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for the life of the process
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - likewise
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that this terminal's character set lacks is no reason to fail half way.
@@ -108,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             EXIT_USAGE,
         )
         sys.exit(EXIT_USAGE)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # As an exception, so that the terminal gets its echo back.
         signal.signal(number, _killed)
     change = _Change(options.user[0] if options.user else None, options.socket, reporter, stdin=options.stdin)
@@ -120,9 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         reporter.trouble("interrupted", change.standing, EXIT_INTERRUPTED)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away; the rest of the answer has no one to be told to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError:
+        # The reader went away, or the disk behind it is full: the rest of the answer has no one to be told to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(EXIT_UNKNOWN)
 
 

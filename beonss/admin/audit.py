@@ -4,6 +4,7 @@ import datetime
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -29,11 +30,11 @@ def command(*, follow: bool, lines: int, user: str | None, here: bool, as_json: 
     Each line tells a login or a change that was tried: when and on which master, of whom, from where, by whom, and how
     it went. No line holds a password or a hash. A master that does not answer is named on standard error.
 
-    Exit codes: 0 shown, 1 no master runs here, 2 usage, 130 interrupted.
+    Exit codes: 0 shown (also when following was interrupted), 1 no master runs here, 2 usage.
     """
     places: dict[str, Any] = {}
     missed: dict[str, str] = {}
-    with ControlClient(control, timeout=30) as client:
+    with suppress(KeyboardInterrupt), ControlClient(control, timeout=30) as client:
         while True:
             told = client.ask("audit", {"places": places, "lines": lines if not places else 1000, "here": here}).data
             places = told["places"]

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,24 @@ def command(
     )
     click.echo(f"Member list {roster.list.number}, in which {name} is invited, is {how}.", err=True)
     click.echo(f"Run on {name}, within {valid}:  beonss join TOKEN   with this token:", err=True)
-    click.echo(token)
+    show_token(token, name)
+
+
+def show_token(token: str, name: str) -> None:
+    """Print a token alone on standard output: nobody can make the same one again.
+
+    Raises:
+        ConfigurationError: it could not be printed; the text says what to do.
+    """
+    try:
+        print(token, flush=True)
+        if sys.stdout is None:
+            raise OSError("there is no standard output")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"the token could not be printed ({error}), and it cannot be made again. For another one: "
+            f"beonss members replace {name}, or beonss members remove {name} and invite it again"
+        ) from None
 
 
 def sign_invitation(

@@ -4,6 +4,7 @@ Exit codes, all subcommands: 0 done, 1 refused or found wanting (a message says 
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -77,4 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader went away (``beonss hosts | head``): quiet, as other tools are.
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"beonss: the output could not be written: {error.strerror or error}", err=True)
+        # What Python still holds for it would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)

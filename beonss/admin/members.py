@@ -8,10 +8,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from beonss.admin.invite import sign_invitation
+from beonss.admin.invite import show_token, sign_invitation
 from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
 from beonss.core.members import MemberList, Roster, moved, removed, replaced
-from beonss.store.keys import load_roster
+from beonss.errors import ConfigurationError
+from beonss.store.keys import load_identity, load_roster
 
 
 @click.group(name="members", invoke_without_command=True)
@@ -113,7 +114,7 @@ def move(
 
 @command.command(name="remove")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Also the last master: nobody can join the cluster any more.")
+@click.option("--force", is_flag=True, help="Also the last master, or this machine, which takes no changes then.")
 @own_state_option
 @key_option
 @control_option
@@ -125,9 +126,17 @@ def remove(
 
     Exit codes: 0 removed, 1 refused and nothing changed, 2 usage.
     """
-    roster, how = sign_and_publish(
-        own_state or state, cluster_key, control, lambda roster: removed(roster, name.lower(), last=force)
-    )
+
+    def change(roster: Roster) -> MemberList:
+        list_ = removed(roster, name.lower(), last=force)
+        if list_.members and not force and name.lower() == load_identity(own_state or state).name:
+            raise ConfigurationError(
+                f"{name.lower()} is this machine: it would take no changes from then on. Remove it on another master; "
+                "or, if that is really meant, with --force"
+            )
+        return list_
+
+    roster, how = sign_and_publish(own_state or state, cluster_key, control, change)
     click.echo(f"{name.lower()} is removed. Member list {roster.list.number} is {how}.")
 
 
@@ -173,4 +182,4 @@ def replace(
     )
     click.echo(f"The old key of {name} is refused. Member list {roster.list.number} is {how}.", err=True)
     click.echo(f"Stop {name}, and run there, within {valid}:  beonss join --rejoin TOKEN   with this token:", err=True)
-    click.echo(token)
+    show_token(token, name)

@@ -8,11 +8,12 @@ account another number, and does not replace a password by an older one.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Literal
 
 from beonss.core import intents
 from beonss.core.accounts import Aging, GroupEntry, Kind, Password, UserEntry, entry_problems, password_problems
+from beonss.core.hashes import scheme_of
 from beonss.core.passwdfile import Document, GroupLine, PasswdLine, ShadowLine
 from beonss.core.registers import Change
 from beonss.core.view import AccountView
@@ -160,11 +161,13 @@ def _gather_users(
         reason = _twice(names.get(entry.name), numbers.get(entry.uid), "uid", entry.uid)
         if entry.gid == 0:
             reason = "its primary group is 0, the group of root"
+        user = _user(entry, shadow.find(entry.name) if shadow is not None else None)
+        reason = reason or _unusable(user)
         if reason is not None:
             skipped.append(Skipped(source, line, entry.name, reason))
             continue
         names[entry.name] = numbers[entry.uid] = line
-        users.append(_user(entry, shadow.find(entry.name) if shadow is not None else None))
+        users.append(user)
     return users, below, skipped
 
 
@@ -208,6 +211,18 @@ def _user(line: PasswdLine, shadow: ShadowLine | None) -> UserRecord:
         if shadow is None
         else Aging(shadow.minimum, shadow.maximum, shadow.warning, shadow.inactive, shadow.expires),
     )
+
+
+def _unusable(user: UserRecord) -> str | None:
+    """Return why a user's password or its ageing cannot be taken; the text never holds a part of it."""
+    # "$id$..." may be a scheme that this machine does not know; a plain word is no hash at all.
+    if user.password is not None and not user.password.hash.startswith("$") and scheme_of(user.password.hash) is None:
+        return "its password field is no hash of crypt(5): set a password there, or put * into it"
+    days = [] if user.aging is None else list(astuple(user.aging))
+    days += [] if user.password is None else [user.password.changed]
+    if any(day is not None and not 0 <= day < 2**32 for day in days):
+        return "a number of days in its shadow line is out of bounds"
+    return None
 
 
 Action = Literal["create", "change", "unchanged", "skip"]

@@ -263,6 +263,13 @@ class Sync:
 
     # -- whom we call
 
+    def _stand(self, *, member: bool) -> None:
+        """Take no changes while this machine is no member: nobody else would ever have them."""
+        text = "" if member else "this machine is no longer in the member list"
+        if bool(text) != ("removed" in self.alarms):
+            self.replica.halt(text)
+        self.book.alarm("removed", text)
+
     def _others(self, roster: Roster) -> set[str]:
         if not self.is_member():
             return set()
@@ -271,7 +278,7 @@ class Sync:
     def _roster_changed(self, roster: Roster) -> None:
         if not self._running:
             return
-        self.book.alarm("removed", "" if self.is_member() else "this machine is no longer in the member list")
+        self._stand(member=self.is_member())
         others = self._others(roster)
         for name in set(self._callers) - others:
             self.log.info("{name} is no longer a member", name=name)

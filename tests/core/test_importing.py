@@ -330,3 +330,20 @@ def test_no_repr_shows_a_hash():
     batch = gathered()
     made = plan(AccountView(), batch)
     assert "$6$" not in repr(batch) + repr(made)
+
+
+@pytest.mark.parametrize(
+    ("password", "days", "says"),
+    [
+        ("hunter2", "19000", "no hash"),
+        ("$6$salt$hash", "99999999999999", "out of bounds"),
+        ("$6$salt$hash", "19000", ""),
+    ],
+)
+def test_a_plain_word_or_an_absurd_day_leaves_the_user_out_and_says_so(password, days, says):
+    """Neither stops the rest of the import, and no part of the field is told."""
+    passwd = read(PASSWD, b"sam:x:2001:2000::/home/sam:/bin/sh\nrosie:x:2002:2000::/home/rosie:/bin/sh\n")
+    shadow = read(SHADOW, f"sam:{password}:{days}::::::\nrosie:*:::::::\n".encode())
+    batch = gather(passwd, shadow, None)
+    assert [user.entry.name for user in batch.users] == (["rosie"] if says else ["sam", "rosie"])
+    assert all(says in one.reason and "hunter2" not in one.reason for one in batch.skipped)

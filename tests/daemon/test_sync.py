@@ -9,7 +9,7 @@ from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, 
 
 from beonss.core.members import Member, MemberList, removed
 from beonss.core.registers import Change, Key
-from beonss.errors import ConfigurationError
+from beonss.errors import ConfigurationError, Unavailable
 from beonss.store.keys import new_identity
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.sync import Compare
@@ -300,3 +300,18 @@ async def test_an_occupied_port_is_named_with_what_to_do() -> None:
             frodo.make_sync().listen(frodo.endpoint)
     finally:
         await cluster.end()
+
+
+@ensureDeferred
+async def test_a_removed_master_takes_no_changes_and_a_returned_one_does() -> None:
+    """Nobody else would ever have them."""
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        gamgee, whole = cluster["gamgee"], cluster.roster.list
+        without = tuple(member for member in whole.members if member.name != "gamgee")
+        gamgee.membership.offer(cluster.sign(MemberList(cluster.id, whole.number + 1, without)).document, ())
+        with pytest.raises(Unavailable, match="no longer in the member list"):
+            await gamgee.write("aa", b"1")
+        again = MemberList(cluster.id, whole.number + 2, whole.members)
+        gamgee.membership.offer(cluster.sign(again).document, ())
+        await gamgee.write("aa", b"1")

@@ -31,6 +31,14 @@ def state(frodo, tmp_path):
     return copy
 
 
+@pytest.fixture
+def founded(cluster, tmp_path):
+    """Return the state directory of a new cluster that has no description yet."""
+    state = tmp_path / "founded"
+    cluster.run("beonss", "init", "--state", str(state), "--name", "frodo", "--address", "127.0.0.1:1")
+    return state
+
+
 def start(frodo, *prefix, state=None, config=None):
     """Start the master to its end, which must come by itself."""
     words = list(map(str, frodo.arguments))
@@ -65,16 +73,33 @@ def fill(path):
         ("\x00\x01\x02", "TOML"),
     ],
 )
-def test_a_broken_description(frodo, tmp_path, text, says):
+def test_a_broken_description(frodo, founded, tmp_path, text, says):
     config = tmp_path / "broken.toml"
     config.write_text(text)
-    said = start(frodo, config=config)
+    said = start(frodo, config=config, state=founded)
     assert "broken.toml" in said
     assert says in said
 
 
-def test_a_description_that_is_not_there(frodo, tmp_path):
-    assert "no-such.toml" in start(frodo, config=tmp_path / "no-such.toml")
+def test_a_description_that_is_not_there(frodo, founded, tmp_path):
+    assert "no-such.toml" in start(frodo, config=tmp_path / "no-such.toml", state=founded)
+
+
+def test_a_cluster_that_has_a_description_starts_without_the_file(cluster, frodo, tmp_path):
+    """What is in force is in the database; a file that was damaged since is an alarm and stops nobody."""
+    config = tmp_path / "broken.toml"
+    config.write_text("[cluster\n")
+    saved = frodo.arguments
+    words = list(map(str, saved))
+    words[words.index("--config") + 1] = str(config)
+    frodo.arguments = words
+    try:
+        cluster.start(frodo)
+        assert frodo.ask("r01n07.fellow.aero.org").answers == ("A 10.5.1.7",)
+        assert any("broken.toml" in alarm for alarm in cluster.status(frodo)["alarms"])
+    finally:
+        frodo.stop()
+        frodo.arguments = saved
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "holes"])
