@@ -32,6 +32,8 @@ class NewFiles:
         for path in modes:
             if not overwrite and (path.exists() or path.is_symlink()):
                 raise ConfigurationError(f"{path} exists; nothing was written (--overwrite replaces it)")
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                raise ConfigurationError(f"{path} is no ordinary file and is not replaced; nothing was written")
         try:
             for path, mode in modes.items():
                 temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

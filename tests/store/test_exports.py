@@ -98,3 +98,13 @@ def test_a_full_disk_is_said():
 
     with Full("x") as files, pytest.raises(StoreError, match="No space"):
         files.write("x", b"data")
+
+
+def test_a_device_or_a_link_is_never_replaced(tmp_path):
+    """Root may name /dev/full, or a link to it, by mistake."""
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "elsewhere")
+    for path in (link, tmp_path):
+        with pytest.raises(ConfigurationError, match="no ordinary file"):
+            NewFiles({path: 0o600}, overwrite=True)
+    assert link.is_symlink()
