@@ -74,4 +74,4 @@ servers: ## dig, slapd, pamtester ... for the tests (needs root; without, says w
 clean: ## remove everything made here, the environment included
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find beonss cpasswd twisted tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f twisted/plugins/dropin.cache beonss/net/_dns_native.abi3.so
+	rm -f twisted/plugins/dropin.cache beonss/net/dns/_dns_native.abi3.so

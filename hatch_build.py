@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 SOURCES = ("names.c", "answer.c", "module.c")
 HEADERS = ("names.h", "answer.h")
 #: One build serves CPython 3.11 and all later versions (the stable ABI).
-TARGET = Path("beonss", "net", "_dns_native.abi3.so")
+TARGET = Path("beonss", "net", "dns", "_dns_native.abi3.so")
 TAG = "cp311-abi3"
 SECONDS = 300
 

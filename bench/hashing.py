@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from beonss.core.hashes import SCHEMES
+from beonss.core.passwords.hashes import SCHEMES
 from beonss.store.crypt import hash_password, schemes, verify
 from beonss.store.hashing import HashingThreads
 

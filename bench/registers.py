@@ -14,10 +14,10 @@ import tracemalloc
 from collections import deque
 from pathlib import Path
 
-from beonss.core import intents
-from beonss.core.accounts import PASSWORD, Password, UserEntry, encode
-from beonss.core.registers import Change, Key, Register
-from beonss.core.view import AccountView
+from beonss.core.accounts import intents
+from beonss.core.accounts.entries import PASSWORD, Password, UserEntry, encode
+from beonss.core.accounts.view import AccountView
+from beonss.core.replication.registers import Change, Key, Register
 from beonss.store.database import Database
 from beonss.store.writer import Writer
 

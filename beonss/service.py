@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from beonss import __version__
-from beonss.core.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
+from beonss.core.cluster.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
 from beonss.daemon.settings import MasterSettings, NodeSettings
 from beonss.errors import BeonssError, ConfigurationError
 from beonss.net.ownlookups import disable_own_lookups

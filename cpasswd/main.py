@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from beonss import __version__
-from beonss.core.change import EXIT_CODES, EXIT_REFUSED, HELD_HERE_ONLY, exit_code
-from beonss.core.policy import impossibilities
+from beonss.core.passwords.change import EXIT_CODES, EXIT_REFUSED, HELD_HERE_ONLY, exit_code
+from beonss.core.passwords.policy import impossibilities
 from beonss.errors import BeonssError, MalformedError, Refused, Unavailable
 from beonss.store.control import PATH_VARIABLE, ControlClient, Interrupted, default_path
 from beonss.wire.control import End, Event, secret_text

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
-from beonss.core.change import Line, State, line_of
+from beonss.core.passwords.change import Line, State, line_of
 from beonss.wire.control import End, Event
 
 _WORDS: Mapping[State, tuple[str, str]] = {

@@ -1,4 +1,4 @@
-/* See answer.h. The rules are those of beonss/core/zone.py, the bytes those of beonss/wire/dns.py. */
+/* See answer.h. The rules are those of beonss/core/zones/zone.py, the bytes those of beonss/wire/dns.py. */
 
 #include "answer.h"
 

@@ -1,4 +1,4 @@
-/* beonss.net._dns_native: names and DNS answers for Python, and a socket that is drained without it.
+/* beonss.net.dns._dns_native: names and DNS answers for Python, and a socket that is drained without it.
  *
  * Uses the stable ABI of CPython 3.11, so that one build serves all later versions. */
 
@@ -21,7 +21,7 @@
 
 enum {
     BATCH = 64,          /* datagrams taken by one system call */
-    LONGEST_QUERY = 4096, /* as in beonss/net/dns_udp.py */
+    LONGEST_QUERY = 4096, /* as in beonss/net/dns/udp.py */
     /* Not a power of two, or the beginnings of all buffers would compete for the same lines of the cache. */
     QUERY_STRIDE = LONGEST_QUERY + 192,
     CODES = 16,
@@ -493,7 +493,7 @@ static PyType_Slot core_slots[] = {
 };
 
 static PyType_Spec core_spec = {
-    .name = "beonss.net._dns_native.Core",
+    .name = "beonss.net.dns._dns_native.Core",
     .basicsize = sizeof(Core),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = core_slots,

@@ -1,5 +1,5 @@
 /* See names.h. Written for being read beside beonss/core/{naming,nameindex,numbering,radix,ranges}.py, which is the
- * specification; tests/net/test_dns_native.py holds the two against each other. */
+ * specification; tests/net/dns/test_native.py holds the two against each other. */
 
 #include "names.h"
 
@@ -52,7 +52,7 @@ static const uint32_t RECORD_SIZES[NAMES_SECTIONS] = {
     [NAMES_ZONE] = sizeof(struct names_zone),
 };
 
-/* Coordinates and shown numbers have at most this; larger ones are in no set (beonss.core.ranges.LIMIT). */
+/* Coordinates and shown numbers have at most this; larger ones are in no set (beonss.core.names.ranges.LIMIT). */
 static const uint64_t TOO_LARGE = 1000000000000000000u;
 
 static names_number joined(struct names_wide wide)

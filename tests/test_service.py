@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.base import ReactorBase
 from twisted.python.usage import UsageError
 
-from beonss.core.endpoints import Endpoint
+from beonss.core.cluster.endpoints import Endpoint
 from beonss.service import Options, makeService, wait_by_monotonic_clock
 
 

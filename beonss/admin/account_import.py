@@ -13,8 +13,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from beonss.core.importing import Batch, gather, to_json
-from beonss.core.passwdfile import GROUP, PASSWD, SHADOW, Document, Format, read
+from beonss.core.accounts.importing import Batch, gather, to_json
+from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, Document, Format, read
 from beonss.errors import BeonssError, ConfigurationError
 from beonss.store.control import ControlClient
 from beonss.wire.control import End

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from beonss.core.description import DescriptionError, Problem
-from beonss.core.hostlist import fold
-from beonss.core.naming import Naming
+from beonss.core.names.description import DescriptionError, Problem
+from beonss.core.names.hostlist import fold
+from beonss.core.names.naming import Naming
 from beonss.errors import ConfigurationError
 from beonss.store.zonefiles import load_overlay
 from beonss.wire.description import MAX_BYTES, parse

@@ -6,7 +6,7 @@ import click
 
 from beonss.admin.check import read_description
 from beonss.admin.difference import show_difference
-from beonss.core.difference import difference
+from beonss.core.names.difference import difference
 
 
 @click.command(name="diff")

@@ -11,7 +11,7 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 
 
 def show_difference(found: Mapping[str, Any]) -> None:
-    """Print a difference, as :meth:`beonss.core.difference.Difference.document` gives it."""
+    """Print a difference, as :meth:`beonss.core.names.difference.Difference.document` gives it."""
     for mark, kind, names, text, count in found["lines"]:
         many = f" ({count:,})" if count > 1 else ""
         line = f"{mark} {kind:<7} {_cut(names)}{many}  {_cut(text)}"

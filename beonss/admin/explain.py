@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from beonss.admin.check import read_description
-from beonss.core.explain import Explanation
-from beonss.core.patterns import Address
+from beonss.core.names.explain import Explanation
+from beonss.core.names.patterns import Address
 
 
 def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> Address | None:

@@ -6,9 +6,9 @@ import click
 
 from beonss.admin.asking import control_option, plain
 from beonss.admin.offline import opened
-from beonss.core.exporting import group_record, user_record
-from beonss.core.importing import batch_from_json
-from beonss.core.view import AccountView
+from beonss.core.accounts.exporting import group_record, user_record
+from beonss.core.accounts.importing import batch_from_json
+from beonss.core.accounts.view import AccountView
 from beonss.errors import ConfigurationError
 from beonss.store.control import ControlClient
 from beonss.store.exports import Export, LdifFile, PasswdFiles

@@ -7,9 +7,9 @@ from itertools import islice
 import click
 
 from beonss.admin.check import read_description
-from beonss.core.hostlist import expand
-from beonss.core.naming import Named, Naming
-from beonss.core.ranges import RangeError
+from beonss.core.names.hostlist import expand
+from beonss.core.names.naming import Named, Naming
+from beonss.core.names.ranges import RangeError
 from beonss.errors import ConfigurationError
 
 #: Lines written at once.

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from beonss.admin.signing import default_name, endpoints_of, state_option
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Member, Roster, founded
-from beonss.core.naming import Naming
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Member, Roster, founded
+from beonss.core.names.naming import Naming
 from beonss.errors import BeonssError, ConfigurationError, StoreError
 from beonss.store.keys import (
     CLUSTER_KEY,

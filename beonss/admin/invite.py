@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
-from beonss.core.members import MemberList, Roster, invited
+from beonss.core.cluster.members import MemberList, Roster, invited
 from beonss.errors import ConfigurationError
 from beonss.store.keys import check_member_name
 from beonss.wire.documents import MAXIMUM_ENDPOINTS, SECRET_BYTES, Token, invite_key, public_bytes, write_token

@@ -9,7 +9,7 @@ import click
 
 from beonss import __version__
 from beonss.admin.signing import endpoints_of, state_option
-from beonss.core.publication import KEPT, Published, encode_published
+from beonss.core.replication.publication import KEPT, Published, encode_published
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
 from beonss.net.joining import Joined, OutcomeUnknown, join
 from beonss.store.database import Database

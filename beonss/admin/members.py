@@ -10,7 +10,7 @@ from rich.table import Table
 
 from beonss.admin.invite import show_token, sign_invitation
 from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
-from beonss.core.members import MemberList, Roster, moved, removed, replaced
+from beonss.core.cluster.members import MemberList, Roster, moved, removed, replaced
 from beonss.errors import ConfigurationError
 from beonss.store.keys import load_identity, load_roster
 

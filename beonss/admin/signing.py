@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from beonss.core.endpoints import SYNC_PORT, Endpoint, parse_endpoint
-from beonss.core.members import MemberList, Roster
+from beonss.core.cluster.endpoints import SYNC_PORT, Endpoint, parse_endpoint
+from beonss.core.cluster.members import MemberList, Roster
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.store.control import ControlClient
 from beonss.store.keys import (

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from beonss.core.status import duration
+from beonss.core.cluster.status import duration
 from beonss.store.control import ControlClient
 
 

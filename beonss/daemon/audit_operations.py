@@ -23,7 +23,7 @@ Params = Mapping[str, Any]
 
 
 class Others(Protocol):
-    """The other masters (:class:`beonss.daemon.sync.Sync`)."""
+    """The other masters (:class:`beonss.daemon.replication.sync.Sync`)."""
 
     @property
     def peers(self) -> Mapping[str, Any]:

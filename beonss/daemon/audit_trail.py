@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from beonss.core.attempts import Source
+from beonss.core.passwords.attempts import Source
 from beonss.errors import StoreError
 from beonss.store.audit import AuditLog
 

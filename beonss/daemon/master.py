@@ -18,46 +18,46 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from beonss.core.description import Settings
-from beonss.core.endpoints import DNS_PORT, Endpoint
-from beonss.core.lookup import LocalNames, Lookups, Rules
-from beonss.core.naming import Address
-from beonss.core.policy import Policy
-from beonss.core.zone import UnknownZones
-from beonss.daemon.account_changes import AccountChanges
-from beonss.daemon.account_export import export_operation
-from beonss.daemon.account_life import AccountLife
-from beonss.daemon.account_ops import account_operations
-from beonss.daemon.accounts import Accounts
+from beonss.core.accounts.lookup import LocalNames, Lookups, Rules
+from beonss.core.cluster.endpoints import DNS_PORT, Endpoint
+from beonss.core.names.description import Settings
+from beonss.core.names.naming import Address
+from beonss.core.passwords.policy import Policy
+from beonss.core.zones.zone import UnknownZones
+from beonss.daemon.accounts.changes import AccountChanges
+from beonss.daemon.accounts.conflicts import ConflictOperations
+from beonss.daemon.accounts.export import export_operation
+from beonss.daemon.accounts.life import AccountLife
+from beonss.daemon.accounts.operations import account_operations
+from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.audit_operations import AuditReading
 from beonss.daemon.audit_trail import AuditTrail
-from beonss.daemon.backup_operation import backup_operation
-from beonss.daemon.booting import Booting
-from beonss.daemon.conflict_ops import ConflictOperations
-from beonss.daemon.deliveries import Deliveries
-from beonss.daemon.description import Described, first_description
-from beonss.daemon.description_operations import description_operations
-from beonss.daemon.direct_changes import DirectChanges
-from beonss.daemon.edits import Edits, edit_operations
-from beonss.daemon.localnames import LocalFiles
-from beonss.daemon.member_operations import member_operations
-from beonss.daemon.membership import Membership
-from beonss.daemon.pam_backend import MasterPam, standing_requests
-from beonss.daemon.password_operations import password_operations
-from beonss.daemon.passwords import Passwords, PasswordSettings
-from beonss.daemon.publication import Publication
-from beonss.daemon.relayed_passwords import node_requests
-from beonss.daemon.served_zones import ServedZones
+from beonss.daemon.dns.localnames import LocalFiles
+from beonss.daemon.dns.served_zones import ServedZones
+from beonss.daemon.passwords.authority import Passwords, PasswordSettings
+from beonss.daemon.passwords.direct_changes import DirectChanges
+from beonss.daemon.passwords.operations import password_operations
+from beonss.daemon.passwords.pam_backend import MasterPam, standing_requests
+from beonss.daemon.passwords.relayed import node_requests
+from beonss.daemon.replication.backup_operation import backup_operation
+from beonss.daemon.replication.booting import Booting
+from beonss.daemon.replication.description import Described, first_description
+from beonss.daemon.replication.description_operations import description_operations
+from beonss.daemon.replication.member_operations import member_operations
+from beonss.daemon.replication.membership import Membership
+from beonss.daemon.replication.publication import Publication
+from beonss.daemon.replication.sync import Sync
+from beonss.daemon.replication.upkeep import Upkeep
 from beonss.daemon.settings import MasterSettings
-from beonss.daemon.sources import Sources
 from beonss.daemon.status import master_status
-from beonss.daemon.sync import Sync
-from beonss.daemon.target_list import read_sources, read_targets
-from beonss.daemon.upkeep import Upkeep
+from beonss.daemon.targets.deliveries import Deliveries
+from beonss.daemon.targets.edits import Edits, edit_operations
+from beonss.daemon.targets.sources import Sources
+from beonss.daemon.targets.target_list import read_sources, read_targets
 from beonss.errors import ConfigurationError
 from beonss.net.control import ControlFactory, Operation, listen_control
-from beonss.net.dns import DNSServer
-from beonss.net.dns_listen import listen_dns
+from beonss.net.dns.listen import listen_dns
+from beonss.net.dns.server import DNSServer
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor
 from beonss.store.audit import AuditLog

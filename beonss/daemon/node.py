@@ -16,26 +16,26 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from beonss.core.discovery import candidates, masters_of_command_line, masters_of_resolver
-from beonss.core.endpoints import DNS_PORT, Endpoint
-from beonss.core.lookup import LocalNames, Lookups, Rules
-from beonss.core.naming import Address, Named, Naming
-from beonss.core.overlay_zone import described_zones
-from beonss.core.zone import UnknownZones
-from beonss.daemon.accounts import Accounts
-from beonss.daemon.localnames import LocalFiles
-from beonss.daemon.membership import Membership
+from beonss.core.accounts.lookup import LocalNames, Lookups, Rules
+from beonss.core.cluster.discovery import candidates, masters_of_command_line, masters_of_resolver
+from beonss.core.cluster.endpoints import DNS_PORT, Endpoint
+from beonss.core.names.naming import Address, Named, Naming
+from beonss.core.zones.overlay_zone import described_zones
+from beonss.core.zones.zone import UnknownZones
+from beonss.daemon.accounts.state import Accounts
+from beonss.daemon.dns.localnames import LocalFiles
 from beonss.daemon.node_link import NodeLink
 from beonss.daemon.node_memory import PROVEN, NodeMemory
-from beonss.daemon.pam_backend import NodePam
-from beonss.daemon.password_operations import password_operations
-from beonss.daemon.relayed_passwords import RelayedPasswords
+from beonss.daemon.passwords.operations import password_operations
+from beonss.daemon.passwords.pam_backend import NodePam
+from beonss.daemon.passwords.relayed import RelayedPasswords
+from beonss.daemon.replication.membership import Membership
 from beonss.daemon.settings import NodeSettings
 from beonss.daemon.status import node_status
 from beonss.errors import ConfigurationError, StoreError
 from beonss.net.control import ControlFactory, Operation, listen_control
-from beonss.net.dns import DNSServer
-from beonss.net.dns_listen import listen_dns
+from beonss.net.dns.listen import listen_dns
+from beonss.net.dns.server import DNSServer
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor
 from beonss.store.addresses import source_addresses

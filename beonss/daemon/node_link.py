@@ -16,10 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss import __version__
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Roster
-from beonss.daemon.accounts import Accounts
-from beonss.daemon.membership import Membership
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Roster
+from beonss.daemon.accounts.state import Accounts
+from beonss.daemon.replication.membership import Membership
 from beonss.errors import Refused, Unavailable
 from beonss.net.asking import ConnectionBroken, OnEvent
 from beonss.net.calling import Caller, answers

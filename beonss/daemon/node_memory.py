@@ -9,9 +9,9 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from beonss.core.members import Roster
-from beonss.core.naming import Naming
-from beonss.core.publication import HIGHEST_VERSION
+from beonss.core.cluster.members import Roster
+from beonss.core.names.naming import Naming
+from beonss.core.replication.publication import HIGHEST_VERSION
 from beonss.errors import BeonssError, MalformedError, StoreError
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from beonss.core.endpoints import Endpoint
+from beonss.core.cluster.endpoints import Endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
-"""Puts together what a daemon says of itself (:mod:`beonss.core.status`)."""
+"""Puts together what a daemon says of itself (:mod:`beonss.core.cluster.status`)."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from beonss import __version__
-from beonss.core.lookup import Lookups
-from beonss.core.naming import Naming
-from beonss.core.status import MemberStatus, Status, TargetStatus
-from beonss.core.view import AccountView
-from beonss.net.dns import DNSServer
+from beonss.core.accounts.lookup import Lookups
+from beonss.core.accounts.view import AccountView
+from beonss.core.cluster.status import MemberStatus, Status, TargetStatus
+from beonss.core.names.naming import Naming
+from beonss.net.dns.server import DNSServer
 
 if TYPE_CHECKING:
     from beonss.daemon.master import Master

@@ -10,7 +10,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from beonss.core.registers import Context
+from beonss.core.replication.registers import Context
 from beonss.errors import BeonssError, PeerError, Refused, Unavailable
 from beonss.net.connection import Connection, Timing
 from beonss.net.parts import Members, Replica

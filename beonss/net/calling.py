@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from beonss.core.endpoints import Endpoint
+from beonss.core.cluster.endpoints import Endpoint
 from beonss.net.connection import Connection, Timing
 from beonss.net.tls import calling
 from beonss.store.keys import Identity

@@ -9,8 +9,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Acceptance, Roster
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Acceptance, Roster
 from beonss.errors import MalformedError, PeerError, Refused, Unavailable
 from beonss.wire.documents import Token, empty_roster, verified, with_documents
 from beonss.wire.feed import DescriptionContent, DescriptionDocument

@@ -6,9 +6,9 @@ each batch because a member's key signed it.
 
 from typing import Any, Protocol
 
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Roster
-from beonss.core.registers import includes
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Roster
+from beonss.core.replication.registers import includes
 from beonss.errors import PeerError
 from beonss.net.asking import AskingConnection, check_greeting, take_roster
 from beonss.net.connection import Timing

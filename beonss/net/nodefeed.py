@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from beonss.core.registers import Context
+from beonss.core.replication.registers import Context
 from beonss.net.parts import Replica
 from beonss.store.keys import Identity
 from beonss.wire.documents import sign

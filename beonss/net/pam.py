@@ -18,8 +18,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from beonss.core.aging import AccountState
-from beonss.core.lookup import Lookups
+from beonss.core.accounts.aging import AccountState
+from beonss.core.accounts.lookup import Lookups
 from beonss.errors import BeonssError, Refused
 from beonss.net.peercred import Peer
 from beonss.wire import nslcd_reply as reply

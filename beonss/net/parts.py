@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from beonss.core.members import Acceptance, Roster
-from beonss.core.registers import Context, Register
-from beonss.core.replication import Page
+from beonss.core.cluster.members import Acceptance, Roster
+from beonss.core.replication.pulling import Page
+from beonss.core.replication.registers import Context, Register
 from beonss.wire.feed import DescriptionDocument
 from beonss.wire.sync import Heartbeat, Hello
 
@@ -19,7 +19,7 @@ NodeRequests = Mapping[str, NodeRequest]
 
 
 class Members(Protocol):
-    """The member list as held here (:class:`beonss.daemon.membership.Membership`)."""
+    """The member list as held here (:class:`beonss.daemon.replication.membership.Membership`)."""
 
     roster: Roster
 
@@ -57,7 +57,7 @@ class Replica(Protocol):
 
 
 class Desk(Protocol):
-    """What a master's server side asks of the master (:class:`beonss.daemon.sync.Sync`)."""
+    """What a master's server side asks of the master (:class:`beonss.daemon.replication.sync.Sync`)."""
 
     @property
     def membership(self) -> Members:

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from beonss.core.registers import Context
+from beonss.core.replication.registers import Context
 from beonss.errors import PeerError
 from beonss.net.asking import AskingConnection, check_greeting, take_roster
 from beonss.net.connection import Timing
@@ -14,7 +14,7 @@ GATHER = 0.05
 
 
 class Asker(Protocol):
-    """What the asking side tells the master it belongs to (:class:`beonss.daemon.sync.Sync`)."""
+    """What the asking side tells the master it belongs to (:class:`beonss.daemon.replication.sync.Sync`)."""
 
     @property
     def membership(self) -> Members:

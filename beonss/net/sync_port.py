@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from beonss.core.replication import Page
+from beonss.core.replication.pulling import Page
 from beonss.net.connection import Timing
 from beonss.net.nodefeed import NodeFeed
 from beonss.net.parts import Desk

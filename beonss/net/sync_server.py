@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from beonss.core.registers import Context, includes
+from beonss.core.replication.registers import Context, includes
 from beonss.errors import PeerError, Refused, Unavailable
 from beonss.net.connection import Connection
 from beonss.wire.registers import parcels

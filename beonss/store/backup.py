@@ -13,8 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from beonss.core.registers import Register
-from beonss.core.view import AccountView
+from beonss.core.accounts.view import AccountView
+from beonss.core.replication.registers import Register
 from beonss.errors import ConfigurationError, MalformedError, StoreError
 from beonss.store.database import Database
 from beonss.store.exports import NewFiles

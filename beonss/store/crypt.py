@@ -11,7 +11,7 @@ import hmac
 from functools import cache
 from typing import Any
 
-from beonss.core.hashes import SCHEMES, Scheme, checked_scheme, directory_parts, is_too_costly, scheme_of
+from beonss.core.passwords.hashes import SCHEMES, Scheme, checked_scheme, directory_parts, is_too_costly, scheme_of
 from beonss.errors import BeonssError, StoreError
 
 #: Bytes of ``struct crypt_data``, and of the longest setting (crypt.h of libxcrypt 4.x).
@@ -109,7 +109,7 @@ def _setting(scheme: Scheme, cost: int, entropy: bytes) -> bytes | None:
 
 
 def schemes() -> tuple[str, ...]:
-    """Return the names of the schemes that can be made here, as :data:`beonss.core.hashes.SCHEMES` has them.
+    """Return the names of the schemes that can be made here, as :data:`beonss.core.passwords.hashes.SCHEMES` has them.
 
     Raises:
         StoreError: this machine has no libxcrypt.
@@ -122,7 +122,7 @@ def hash_password(plain: bytes, scheme: str, cost: int | None, entropy: bytes) -
 
     Args:
         plain: at most :data:`LONGEST` bytes (72 for bcrypt), without NUL.
-        scheme: a key of :data:`beonss.core.hashes.SCHEMES`.
+        scheme: a key of :data:`beonss.core.passwords.hashes.SCHEMES`.
         cost: in the scheme's own measure; None for its default.
         entropy: :data:`ENTROPY` fresh random bytes.
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from beonss.core.accounts import is_public
-from beonss.core.publication import DESCRIPTION
-from beonss.core.registers import (
+from beonss.core.accounts.entries import is_public
+from beonss.core.replication.publication import DESCRIPTION
+from beonss.core.replication.pulling import Page
+from beonss.core.replication.registers import (
     ABSENT,
     MAX_TIME,
     MAX_VALUE,
@@ -28,7 +29,6 @@ from beonss.core.registers import (
     next_context,
     next_time,
 )
-from beonss.core.replication import Page
 from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.local import LocalDatabase, Scope
 from beonss.store.opening import file_system_magic
@@ -62,7 +62,7 @@ class _Answer:
 
 
 class Database(LocalDatabase):
-    """A cluster's registers on this machine; implements :class:`beonss.core.replication.Replica`.
+    """A cluster's registers on this machine; implements :class:`beonss.core.replication.pulling.Replica`.
 
     Takes the same arguments as :class:`~beonss.store.local.LocalDatabase`, and is as little thread-safe.
     """
@@ -157,7 +157,7 @@ class Database(LocalDatabase):
             changes: in the order of their sequence numbers.
             wall_ms: this machine's clock, ms since the epoch.
             author: for people; what is no text in it is escaped.
-            incarnation: of this machine; see :mod:`beonss.core.incarnation`.
+            incarnation: of this machine; see :mod:`beonss.core.replication.incarnation`.
 
         Raises:
             Refused: ``changed-meanwhile``: a register is not as the change expects; ``too-big``.
@@ -340,7 +340,7 @@ class Database(LocalDatabase):
         """Return 32 bytes that are equal on replicas with equal registers; kept up to date with each write.
 
         Replicas with equal vectors and no unfinished pull must have equal digests (drift; see
-        :func:`beonss.core.replication.drifted`).
+        :func:`beonss.core.replication.pulling.drifted`).
         """
         if self._digests is None:
             self._digests = self._count_digests()

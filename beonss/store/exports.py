@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from beonss.core.exporting import group_lines, user_lines
-from beonss.core.importing import GroupRecord, UserRecord
-from beonss.core.passwdfile import UnwritableError
+from beonss.core.accounts.exporting import group_lines, user_lines
+from beonss.core.accounts.importing import GroupRecord, UserRecord
+from beonss.core.accounts.passwdfile import UnwritableError
 from beonss.errors import ConfigurationError, StoreError
 from beonss.wire.ldif import UnspeakableError, container_entry, group_entry, header, user_entry
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from beonss.core.fairness import FairQueue
+from beonss.core.passwords.fairness import FairQueue
 from beonss.errors import Unavailable
 from beonss.store import crypt
 

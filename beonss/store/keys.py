@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
-from beonss.core.members import Roster, cluster_id
+from beonss.core.cluster.members import Roster, cluster_id
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, StoreError
 from beonss.wire.documents import (
     public_bytes,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from beonss.core.registers import Context
-from beonss.core.replication import Acknowledged
+from beonss.core.replication.pulling import Acknowledged
+from beonss.core.replication.registers import Context
 from beonss.store.failures import UnusableStoreError, translated
 from beonss.store.opening import file_system_magic, open_connection
 

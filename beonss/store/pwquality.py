@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beonss.core.policy import Reason
+from beonss.core.passwords.policy import Reason
 from beonss.errors import ConfigurationError
 
 #: Where libpwquality reads its configuration; a directory of the same name with ``.d`` is read too.

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from functools import lru_cache
 
-from beonss.core.accounts import AGING, LOCK, PUBLIC_FIELDS, PUBLIC_PREFIXES
-from beonss.core.registers import Context, Key, Register, Stamp
+from beonss.core.accounts.entries import AGING, LOCK, PUBLIC_FIELDS, PUBLIC_PREFIXES
+from beonss.core.replication.registers import Context, Key, Register, Stamp
 from beonss.store.local import dumped
 
 #: Of the tables "register" and "overruled", in the order of a row.
 COLUMNS = "object, field, value, time, origin, sequence, author, context"
-#: In SQL what :func:`beonss.core.accounts.is_public` says.
+#: In SQL what :func:`beonss.core.accounts.entries.is_public` says.
 IS_PUBLIC = " OR ".join(
     [f"field IN ({', '.join(repr(f) for f in sorted(PUBLIC_FIELDS))})"]
     + [f"substr(field, 1, {len(prefix)}) = {prefix!r}" for prefix in PUBLIC_PREFIXES]

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from beonss.core.records import DomainName, domain, shown
-from beonss.core.transfer_serials import Served
+from beonss.core.zones.records import DomainName, domain, shown
+from beonss.core.zones.transfer_serials import Served
 from beonss.errors import StoreError
 from beonss.store.statefile import read_file, write_file
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from beonss.core.description import DescriptionError, Problem
-from beonss.core.naming import Naming
-from beonss.core.overlay import Overlay, StaticRecord
-from beonss.core.overlay_check import check_overlay
-from beonss.core.records import DomainName, domain, folded
+from beonss.core.names.description import DescriptionError, Problem
+from beonss.core.names.naming import Naming
+from beonss.core.zones.overlay import Overlay, StaticRecord
+from beonss.core.zones.overlay_check import check_overlay
+from beonss.core.zones.records import DomainName, domain, folded
 from beonss.errors import ConfigurationError
 from beonss.wire.tsig import Key, read_keys
 from beonss.wire.zonefile import MAX_SIZE, read_zone

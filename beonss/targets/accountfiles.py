@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from beonss.core.delivery import ABSENT, GroupState, PermanentTargetError, State, UserState, mark, shadow_hash
-from beonss.core.importing import split_hash
-from beonss.core.passwdfile import (
+from beonss.core.accounts.importing import split_hash
+from beonss.core.accounts.passwdfile import (
     GROUP,
     GSHADOW,
     PASSWD,
@@ -25,6 +24,7 @@ from beonss.core.passwdfile import (
     ShadowLine,
     read,
 )
+from beonss.core.targets.delivery import ABSENT, GroupState, PermanentTargetError, State, UserState, mark, shadow_hash
 from beonss.targets.etcfiles import Snapshot, read_file
 
 #: The order of replacement: an account appears in passwd last, when its password is in place.

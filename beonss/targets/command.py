@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from beonss.core.delivery import DELIVERED, Outcome, PermanentTargetError, State, UserState
+from beonss.core.targets.delivery import DELIVERED, Outcome, PermanentTargetError, State, UserState
 
 #: sysexits.h EX_TEMPFAIL.
 LATER = 75

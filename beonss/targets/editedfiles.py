@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from beonss.core.delivery import State
-from beonss.core.edits import Findings
+from beonss.core.targets.delivery import State
+from beonss.core.targets.edits import Findings
 from beonss.targets.accountfiles import FILES, AccountFiles, read_files
 from beonss.targets.etcfiles import LOCK_TIMEOUT, Signature, locked, signature
 from beonss.targets.handedits import EditFinder, foreign, newcomers, records, seen_entries, too_many

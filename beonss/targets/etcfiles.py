@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 
 #: Device, inode, time of the last change of the bytes, size: what tells that a file is still the same.
 Signature = tuple[int, int, int, int]

@@ -14,7 +14,9 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from beonss.core.delivery import (
+from beonss.core.accounts.importing import split_hash
+from beonss.core.accounts.passwdfile import Line, ShadowLine, UnwritableError
+from beonss.core.targets.delivery import (
     ABSENT,
     DELIVERED,
     Outcome,
@@ -25,8 +27,6 @@ from beonss.core.delivery import (
     judge,
     mark,
 )
-from beonss.core.importing import split_hash
-from beonss.core.passwdfile import Line, ShadowLine, UnwritableError
 from beonss.targets.accountfiles import FILES, AccountFiles, read_files
 from beonss.targets.editedfiles import EditedFiles, FilesSettings
 from beonss.targets.etcfiles import replace_file, signature

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from beonss.core.accounts import Aging, GroupEntry, Password, UserEntry
-from beonss.core.delivery import ABSENT, GroupState, State, UserState, is_many, mark
-from beonss.core.edits import FLIP_SPAN, FLIPS, AccountEdit
-from beonss.core.importing import NOBODY, Batch, gather, split_hash
-from beonss.core.passwdfile import GROUP, PASSWD, Document, GroupLine, PasswdLine, ShadowLine
+from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
+from beonss.core.accounts.importing import NOBODY, Batch, gather, split_hash
+from beonss.core.accounts.passwdfile import GROUP, PASSWD, Document, GroupLine, PasswdLine, ShadowLine
+from beonss.core.targets.delivery import ABSENT, GroupState, State, UserState, is_many, mark
+from beonss.core.targets.edits import FLIP_SPAN, FLIPS, AccountEdit
 from beonss.errors import ConfigurationError
 from beonss.targets.accountfiles import AccountFiles
 from beonss.targets.journal import Entry, Journal, Mark

@@ -1,6 +1,6 @@
 """What a target was last given: a small file of its own, appended to before and after each write.
 
-It tells our own work from somebody else's (:func:`beonss.core.delivery.judge`). Each line is a JSON array
+It tells our own work from somebody else's (:func:`beonss.core.targets.delivery.judge`). Each line is a JSON array
 ``[map, name, object, base, intent]``; the last line for a (map, name) counts, ``base`` null with ``intent``
 null forgets it. A line torn by a crash is dropped: losing a mark makes an edit look foreign, never ours.
 """
@@ -24,7 +24,7 @@ class Mark(NamedTuple):
 
     Attributes:
         object: id of the account it was written for.
-        base: mark of what was last delivered, :data:`beonss.core.delivery.ABSENT` if it was taken out.
+        base: mark of what was last delivered, :data:`beonss.core.targets.delivery.ABSENT` if it was taken out.
         intent: mark of what was about to be written.
     """
 

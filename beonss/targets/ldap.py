@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from beonss.core.accounts import Password
-from beonss.core.delivery import (
+from beonss.core.accounts.entries import Password
+from beonss.core.passwords.hashes import directory_parts, scheme_of
+from beonss.core.targets.delivery import (
     DELIVERED,
     GroupState,
     Outcome,
@@ -24,8 +25,7 @@ from beonss.core.delivery import (
     mark,
     shadow_hash,
 )
-from beonss.core.edits import AccountEdit, Findings
-from beonss.core.hashes import directory_parts, scheme_of
+from beonss.core.targets.edits import AccountEdit, Findings
 from beonss.store.crypt import DIRECTORY_SCHEMES
 from beonss.targets.journal import Journal, Mark
 from beonss.targets.ldapwire import (

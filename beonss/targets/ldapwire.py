@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.errors import TargetError
 
 with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from beonss.core.description import DescriptionError, Problem
+from beonss.core.names.description import DescriptionError, Problem
 from beonss.targets.command import CommandSettings, CommandTarget
 from beonss.targets.directory import DirectorySettings
 from beonss.targets.etcfiles import LOCK_TIMEOUT

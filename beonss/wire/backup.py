@@ -12,8 +12,9 @@ line                  what it is
 ====================  ======================================================================================
 
 Contents and values are text, or, where they are not ASCII, ``{"base64": ...}``. The registers are an answer to somebody
-who has nothing (:mod:`beonss.core.replication`): each is as it was when the vector was taken, or newer. Lines of a kind
-that a newer version added are passed over. A backup holds all hashes and a private key: who reads it is this master.
+who has nothing (:mod:`beonss.core.replication.pulling`): each is as it was when the vector was taken, or newer. Lines
+of a kind that a newer version added are passed over. A backup holds all hashes and a private key: who reads it is this
+master.
 """
 
 import base64
@@ -24,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from beonss.core.registers import MAX_VALUE, Key, Register, Stamp, check_register, check_vector
+from beonss.core.replication.registers import MAX_VALUE, Key, Register, Stamp, check_register, check_vector
 from beonss.errors import MalformedError
 
 VERSION = 1

@@ -2,7 +2,7 @@
 
 The format is described in beonss.toml(5). Reading goes in steps that each report all they find: the text is
 TOML, each part has the right shape, its patterns and addresses can be read, the rules can be built, and
-:mod:`beonss.core.proof` finds that all names and addresses map one way and back. A part that fails one
+:mod:`beonss.core.names.proof` finds that all names and addresses map one way and back. A part that fails one
 step is left out of the next, so that one mistake is reported once and hides no other.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from beonss.core.description import (
+from beonss.core.names.description import (
     Description,
     DescriptionError,
     HostEntry,
@@ -24,21 +24,21 @@ from beonss.core.description import (
     RuleEntry,
     Settings,
 )
-from beonss.core.naming import Naming
-from beonss.core.numbering import Interface
-from beonss.core.overlay import Overlay
-from beonss.core.overlay_check import check_overlay
-from beonss.core.patterns import (
+from beonss.core.names.naming import Naming
+from beonss.core.names.numbering import Interface
+from beonss.core.names.patterns import (
     AddressPattern,
     NamePattern,
     PatternError,
     parse_address_pattern,
     parse_name_pattern,
 )
-from beonss.core.proof import prove
-from beonss.core.ranges import RangeError, parse_list
-from beonss.core.rules import build_rules
-from beonss.core.transfer_access import ZoneSettings
+from beonss.core.names.proof import prove
+from beonss.core.names.ranges import RangeError, parse_list
+from beonss.core.names.rules import build_rules
+from beonss.core.zones.overlay import Overlay
+from beonss.core.zones.overlay_check import check_overlay
+from beonss.core.zones.transfer_access import ZoneSettings
 from beonss.wire import description_shape as shape
 from beonss.wire.description_dns import Source, read_dns
 from beonss.wire.description_values import read_address, read_label, read_mac, read_network, read_span, read_suffix

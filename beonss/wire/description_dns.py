@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from beonss.core.description import Place, Problem
-from beonss.core.overlay import StaticRecord
-from beonss.core.records import DomainName, domain, folded
-from beonss.core.transfer_access import Grant, NotifyTarget, Written, ZoneSettings
+from beonss.core.names.description import Place, Problem
+from beonss.core.zones.overlay import StaticRecord
+from beonss.core.zones.records import DomainName, domain, folded
+from beonss.core.zones.transfer_access import Grant, NotifyTarget, Written, ZoneSettings
 from beonss.wire import description_shape as shape
 from beonss.wire.description_values import read_address, read_network
 from beonss.wire.zonefile import read_zone

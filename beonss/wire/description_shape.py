@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from beonss.core.description import SYNC_PORT
-from beonss.core.ranges import LIMIT
+from beonss.core.names.description import SYNC_PORT
+from beonss.core.names.ranges import LIMIT
 from beonss.wire.toml_lines import Path
 
 M = TypeVar("M", bound="Shape")

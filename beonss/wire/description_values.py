@@ -3,8 +3,8 @@
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from beonss.core.description import RESERVED_NAMES, Network
-from beonss.core.patterns import Address, reads_as_address
+from beonss.core.names.description import RESERVED_NAMES, Network
+from beonss.core.names.patterns import Address, reads_as_address
 
 #: RFC 1123 section 2.1, in lower case.
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)

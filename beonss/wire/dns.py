@@ -10,7 +10,7 @@ from typing import Final
 
 import dnslib
 
-from beonss.core.records import (
+from beonss.core.zones.records import (
     AddressData,
     Data,
     DomainName,
@@ -23,7 +23,7 @@ from beonss.core.records import (
     TextData,
     folded,
 )
-from beonss.core.zone import Answer
+from beonss.core.zones.zone import Answer
 from beonss.wire.dns_layout import (
     AUTHORITATIVE,
     FIXED,

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import Final
 
-from beonss.core.records import RecordType
+from beonss.core.zones.records import RecordType
 
 #: Id, flags, and the number of questions, answers, authorities and additionals.
 HEADER: Final = Struct("!HHHHHH")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from beonss.core.records import DomainName, RecordClass, RecordType, ReplyCode, shown
+from beonss.core.zones.records import DomainName, RecordClass, RecordType, ReplyCode, shown
 from beonss.errors import MalformedError
 from beonss.wire.dns_layout import CLASSIC_LIMIT, FIXED, HEADER, OPCODE, PAIR, RECURSION_DESIRED, RESPONSE, opt_record
 from beonss.wire.tsig import Signature, read_signature

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import (
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import (
     KEY_BYTES,
     MAXIMUM_FORMER,
     MAXIMUM_MEMBERS,

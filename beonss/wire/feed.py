@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from beonss.core.members import KEY_BYTES
-from beonss.core.registers import Register
+from beonss.core.cluster.members import KEY_BYTES
+from beonss.core.replication.registers import Register
 from beonss.wire.documents import SIGNATURE_BYTES
 from beonss.wire.frames import MAXIMUM_FRAME
 from beonss.wire.packing import Fields, pack, unpack

@@ -12,16 +12,16 @@ from math import prod
 from struct import Struct
 from typing import Final
 
-from beonss.core.nameindex import NamePiece
-from beonss.core.naming import AddressSpan, Naming
-from beonss.core.numbering import Block, Rule
-from beonss.core.overlay import WILDCARD
-from beonss.core.overlay_zone import OverlaidZones
-from beonss.core.patterns import NODE, Address, AddressPattern, Field, NamePattern
-from beonss.core.radix import MixedRadix
-from beonss.core.ranges import RangeSet, SpanIndex
-from beonss.core.records import DomainName, RecordClass, RecordType, SOAData
-from beonss.core.zone import Zones
+from beonss.core.names.nameindex import NamePiece
+from beonss.core.names.naming import AddressSpan, Naming
+from beonss.core.names.numbering import Block, Rule
+from beonss.core.names.patterns import NODE, Address, AddressPattern, Field, NamePattern
+from beonss.core.names.radix import MixedRadix
+from beonss.core.names.ranges import RangeSet, SpanIndex
+from beonss.core.zones.overlay import WILDCARD
+from beonss.core.zones.overlay_zone import OverlaidZones
+from beonss.core.zones.records import DomainName, RecordClass, RecordType, SOAData
+from beonss.core.zones.zone import Zones
 
 VERSION = 1
 _MAGIC = b"BEONAMES"

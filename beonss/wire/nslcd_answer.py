@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from beonss.core.lookup import Address, Lookups, Triple
-from beonss.core.view import Group
+from beonss.core.accounts.lookup import Address, Lookups, Triple
+from beonss.core.accounts.view import Group
 from beonss.wire import nslcd_reply as reply
 from beonss.wire.nslcd import CONFIG_PASSWORD_PROHIBITED, Action, Query
 

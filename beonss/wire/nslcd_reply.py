@@ -4,8 +4,8 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 
-from beonss.core.accounts import UserEntry
-from beonss.core.lookup import Ether, Host, Shadow, Triple
+from beonss.core.accounts.entries import UserEntry
+from beonss.core.accounts.lookup import Ether, Host, Shadow, Triple
 from beonss.wire.nslcd import AF_INET, AF_INET6, USERMOD_END, USERMOD_RESULT, VERSION, Action
 
 #: Largest result of an enumeration that the modules can hold, in bytes; a little less than their 2 MiB.

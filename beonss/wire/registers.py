@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from beonss.core.registers import Key, Register, Stamp
+from beonss.core.replication.registers import Key, Register, Stamp
 from beonss.errors import MalformedError
 from beonss.wire.packing import vector
 

@@ -26,8 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from beonss.core.members import MAXIMUM_MEMBERS, Acceptance
-from beonss.core.registers import Register
+from beonss.core.cluster.members import MAXIMUM_MEMBERS, Acceptance
+from beonss.core.replication.registers import Register
 from beonss.errors import MalformedError
 from beonss.wire.documents import MAXIMUM_DOCUMENT, acceptance_from_plain, acceptance_to_plain
 from beonss.wire.feed import Batch, DescriptionDocument
@@ -206,7 +206,7 @@ class Heartbeat:
 
     Attributes:
         wall: its clock, ms since the epoch.
-        roster: digest of its roster (:attr:`beonss.core.members.Roster.digest`).
+        roster: digest of its roster (:attr:`beonss.core.cluster.members.Roster.digest`).
         description: digest of its description.
     """
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from beonss.core.records import DomainName, Record, RecordClass, RecordType
-from beonss.core.zone import Answer
+from beonss.core.zones.records import DomainName, Record, RecordClass, RecordType
+from beonss.core.zones.zone import Answer
 from beonss.wire.dns import Message, write_reply
 from beonss.wire.dns_layout import AUTHORITATIVE, HEADER, OPCODE, PAIR, RECURSION_DESIRED, RESPONSE, opt_record
 from beonss.wire.dns_query import Query

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final
 
-from beonss.core.description import Problem
-from beonss.core.records import DomainName, RecordType, domain, folded
+from beonss.core.names.description import Problem
+from beonss.core.zones.records import DomainName, RecordType, domain, folded
 from beonss.wire.dns_layout import FIXED, HEADER
 
 #: The algorithm's name, in lower case (RFC 8945 section 6).

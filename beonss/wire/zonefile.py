@@ -29,9 +29,9 @@ import dns.rdtypes.IN.SRV
 import dns.tokenizer
 import dns.ttl
 
-from beonss.core.description import Problem
-from beonss.core.overlay import StaticRecord
-from beonss.core.records import (
+from beonss.core.names.description import Problem
+from beonss.core.zones.overlay import StaticRecord
+from beonss.core.zones.records import (
     MAXIMUM_TTL,
     AddressData,
     Data,

@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred
 
 from beonss.admin import asking, backup, conflicts, export, listing
 from beonss.admin.main import command
-from beonss.core import intents
-from beonss.core.accounts import Aging, Password, UserEntry
-from beonss.core.view import AccountView
-from beonss.daemon.account_export import export_operation
+from beonss.core.accounts import intents
+from beonss.core.accounts.entries import Aging, Password, UserEntry
+from beonss.core.accounts.view import AccountView
+from beonss.daemon.accounts.export import export_operation
 from beonss.daemon.audit_trail import AuditTrail
-from beonss.daemon.backup_operation import backup_operation
+from beonss.daemon.replication.backup_operation import backup_operation
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, StoreError
 from beonss.store.keys import load_roster
 from beonss.wire.control import End, Event

@@ -9,9 +9,9 @@ from support.fake_accounts import FakeAccounts, now
 
 from beonss.admin import account_import, accounts
 from beonss.admin.account_import import CHUNK, chunks
-from beonss.core.accounts import Password
-from beonss.daemon.account_ops import AccountOperations
-from beonss.daemon.deliveries import Standing
+from beonss.core.accounts.entries import Password
+from beonss.daemon.accounts.operations import AccountOperations
+from beonss.daemon.targets.deliveries import Standing
 from beonss.errors import Refused, StoreError, Unavailable
 from beonss.wire.control import End, Event
 

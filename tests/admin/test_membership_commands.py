@@ -15,10 +15,10 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from beonss.admin.main import command
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import founded, invited
-from beonss.daemon.member_operations import member_operations
-from beonss.daemon.membership import Membership
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import founded, invited
+from beonss.daemon.replication.member_operations import member_operations
+from beonss.daemon.replication.membership import Membership
 from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
 from beonss.net.control import ControlFactory, listen_control
 from beonss.net.joining import OutcomeUnknown

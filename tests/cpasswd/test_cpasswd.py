@@ -21,12 +21,12 @@ from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from beonss.core.accounts import Password, UserEntry
-from beonss.core.intents import create_user
-from beonss.core.registers import Register, Stamp
-from beonss.core.view import AccountView
-from beonss.daemon.password_operations import password_operations
-from beonss.daemon.passwords import Passwords, PasswordSettings
+from beonss.core.accounts.entries import Password, UserEntry
+from beonss.core.accounts.intents import create_user
+from beonss.core.accounts.view import AccountView
+from beonss.core.replication.registers import Register, Stamp
+from beonss.daemon.passwords.authority import Passwords, PasswordSettings
+from beonss.daemon.passwords.operations import password_operations
 from beonss.net.control import ControlFactory, listen_control
 from beonss.store.audit import AuditLog
 from beonss.store.crypt import hash_password

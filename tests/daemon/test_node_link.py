@@ -13,12 +13,12 @@ from support.sync_cluster import FAST, Cluster, Master, turn, until
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from beonss.core.accounts import Lock, UserEntry, encode
-from beonss.core.members import Roster, removed
-from beonss.core.registers import Key
-from beonss.daemon.accounts import Accounts
-from beonss.daemon.membership import Membership
+from beonss.core.accounts.entries import Lock, UserEntry, encode
+from beonss.core.cluster.members import Roster, removed
+from beonss.core.replication.registers import Key
+from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.node_link import NodeLink
+from beonss.daemon.replication.membership import Membership
 from beonss.errors import Refused, Unavailable
 from beonss.net.connection import Timing
 from beonss.net.sync_port import Caps

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beonss.core.discovery import masters_of_command_line, masters_of_resolver
-from beonss.core.endpoints import parse_endpoint
-from beonss.core.hashes import scheme_of
-from beonss.core.hostlist import expand
-from beonss.core.patterns import PatternError, parse_address_pattern, parse_name_pattern
-from beonss.core.ranges import RangeError, parse_list
-from beonss.daemon.lane import _read_cursor
+from beonss.core.cluster.discovery import masters_of_command_line, masters_of_resolver
+from beonss.core.cluster.endpoints import parse_endpoint
+from beonss.core.names.hostlist import expand
+from beonss.core.names.patterns import PatternError, parse_address_pattern, parse_name_pattern
+from beonss.core.names.ranges import RangeError, parse_list
+from beonss.core.passwords.hashes import scheme_of
+from beonss.daemon.targets.lane import _read_cursor
 from beonss.errors import ConfigurationError, MalformedError, StoreError
 from beonss.store.audit import read_on
 from beonss.targets.journal import Journal

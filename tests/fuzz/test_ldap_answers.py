@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.targets.ldapwire import LdapConnection, LdapServer
 
 #: RFC 4511: LDAPMessage {1, bindResponse {success, "", ""}}, and the two answers to a search for the root DSE.

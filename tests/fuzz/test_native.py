@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from support.dns_packets import descriptions, known_names, wire
 from support.requires import missing
 
-from beonss.core.zone import Zones
+from beonss.core.zones.zone import Zones
 from beonss.wire.description import parse
 from beonss.wire.name_image import name_image
 

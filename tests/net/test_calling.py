@@ -10,7 +10,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 from twisted.internet.error import ConnectionRefusedError as Nobody
 from twisted.internet.testing import MemoryReactorClock
 
-from beonss.core.endpoints import Endpoint
+from beonss.core.cluster.endpoints import Endpoint
 from beonss.net.calling import Caller, backoff, client_endpoint
 from beonss.net.connection import Connection, Timing
 

@@ -10,10 +10,10 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Member, MemberList, Roster, cluster_id
-from beonss.core.registers import Key, Register, Stamp
-from beonss.daemon.membership import Membership
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Member, MemberList, Roster, cluster_id
+from beonss.core.replication.registers import Key, Register, Stamp
+from beonss.daemon.replication.membership import Membership
 from beonss.errors import Refused, Unavailable
 from beonss.net.asking import ConnectionBroken
 from beonss.net.node_client import NodeConnection

@@ -17,8 +17,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.internet.unix import Port
 
-from beonss.core.lookup import Lookups, Rules
-from beonss.core.view import AccountView
+from beonss.core.accounts.lookup import Lookups, Rules
+from beonss.core.accounts.view import AccountView
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.net.nslcd import PIECE, Limits, NslcdFactory, listen_nslcd
 from beonss.net.peercred import Peer

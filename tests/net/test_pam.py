@@ -7,9 +7,9 @@ from support.fakes import fellowship
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from beonss.core.aging import AccountState
-from beonss.core.lookup import Lookups
-from beonss.core.view import AccountView
+from beonss.core.accounts.aging import AccountState
+from beonss.core.accounts.lookup import Lookups
+from beonss.core.accounts.view import AccountView
 from beonss.errors import Refused, StoreError, Unavailable
 from beonss.net.pam import CODES, PamDoor, PamResult, verdict
 from beonss.net.peercred import Peer

@@ -15,7 +15,7 @@ from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from beonss.core.members import invited
+from beonss.core.cluster.members import invited
 from beonss.net.connection import Timing
 from beonss.net.sync_port import Caps, plain_address
 from beonss.store.keys import Identity, new_identity

@@ -42,8 +42,8 @@ DELIVER = """
     import sys
     sys.path.insert(0, sys.argv[1])
     from pathlib import Path
-    from beonss.core.accounts import Password, UserEntry
-    from beonss.core.delivery import UserState
+    from beonss.core.accounts.entries import Password, UserEntry
+    from beonss.core.targets.delivery import UserState
     from beonss.targets.files import FilesSettings, FilesTarget
     target = FilesTarget(FilesSettings("local", Path("/"), Path(sys.argv[2], "journal")))
     entry = UserEntry("sam", 2001, 100, "", "/home/sam", "/bin/sh")

@@ -10,7 +10,7 @@ from support.requires import missing
 PROGRAM = """
 import sys
 from pathlib import Path
-from beonss.core.registers import Change, Key
+from beonss.core.replication.registers import Change, Key
 from beonss.store.database import Database
 from beonss.store.failures import DiskFullError
 from beonss.store.writer import Writer

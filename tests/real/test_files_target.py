@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.requires import missing
 
-from beonss.core.accounts import Aging, GroupEntry, Password, UserEntry
-from beonss.core.delivery import GroupState, TemporaryTargetError, UserState
+from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
+from beonss.core.targets.delivery import GroupState, TemporaryTargetError, UserState
 from beonss.targets.etcfiles import locked
 from beonss.targets.files import FilesSettings, FilesTarget
 
@@ -84,8 +84,8 @@ CRASH = """
     import os, signal, sys
     from pathlib import Path
     sys.path.insert(0, {repository!r})
-    from beonss.core.accounts import Aging, Password, UserEntry
-    from beonss.core.delivery import UserState
+    from beonss.core.accounts.entries import Aging, Password, UserEntry
+    from beonss.core.targets.delivery import UserState
     from beonss.targets import files
     root = Path({root!r})
     die_at = {die_at!r}

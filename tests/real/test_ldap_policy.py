@@ -6,8 +6,8 @@ import pytest
 from passlib.hash import sha512_crypt
 from support.slapd import BASE, PPOLICY, Slapd
 
-from beonss.core.accounts import Password, UserEntry
-from beonss.core.delivery import UserState
+from beonss.core.accounts.entries import Password, UserEntry
+from beonss.core.targets.delivery import UserState
 from beonss.targets.ldap import LdapSettings, LdapTarget
 from beonss.targets.ldapwire import REPLACE, LdapConnection
 

@@ -7,8 +7,8 @@ import pytest
 from passlib.hash import sha512_crypt
 from support.slapd import BASE, ROOT, ROOT_PASSWORD, Slapd
 
-from beonss.core.accounts import Password, UserEntry
-from beonss.core.delivery import GroupState, PermanentTargetError, TemporaryTargetError, UserState
+from beonss.core.accounts.entries import Password, UserEntry
+from beonss.core.targets.delivery import GroupState, PermanentTargetError, TemporaryTargetError, UserState
 from beonss.targets import ldap as ldap_module
 from beonss.targets import ldapwire
 from beonss.targets.ldap import LdapSettings, LdapTarget

@@ -11,10 +11,10 @@ from support.slapd import BASE, Slapd
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
-from beonss.core import intents
-from beonss.core.accounts import Aging, UserEntry
-from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
-from beonss.daemon.sources import Followed
+from beonss.core.accounts import intents
+from beonss.core.accounts.entries import Aging, UserEntry
+from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.daemon.targets.sources import Followed
 from beonss.targets.directory import DirectorySettings, DirectorySource
 
 HASH = sha512_crypt.using(rounds=5000).hash("second-breakfast-77")

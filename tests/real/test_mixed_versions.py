@@ -36,7 +36,8 @@ if any("twistd" in word for word in sys.argv[:1]) or "beonss" in sys.argv:
         return data
 
     sync.encode = encode
-    from beonss.core import accounts, publication
+    from beonss.core.accounts import entries as accounts
+    from beonss.core.replication import publication
     plain_value = accounts.encode
 
     def richer(value):
@@ -47,8 +48,8 @@ if any("twistd" in word for word in sys.argv[:1]) or "beonss" in sys.argv:
     publication.encode_published = lambda published: json.dumps(
         {**json.loads(plain_published(published)), "approved": ["root"]}
     ).encode()
-    from beonss.core.registers import Change, Key
-    from beonss.daemon.accounts import Accounts
+    from beonss.core.replication.registers import Change, Key
+    from beonss.daemon.accounts.state import Accounts
     write = Accounts.write
 
     async def writes_more(self, changes, author, wall=None):

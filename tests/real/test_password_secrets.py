@@ -18,12 +18,12 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.logger import FileLogObserver, formatEventAsClassicLogText, globalLogPublisher
 
-from beonss.core.accounts import Password, UserEntry
-from beonss.core.attempts import Source
-from beonss.core.intents import create_user
-from beonss.daemon.accounts import Accounts
-from beonss.daemon.password_operations import password_operations
-from beonss.daemon.passwords import ChangeRequest, Passwords, PasswordSettings
+from beonss.core.accounts.entries import Password, UserEntry
+from beonss.core.accounts.intents import create_user
+from beonss.core.passwords.attempts import Source
+from beonss.daemon.accounts.state import Accounts
+from beonss.daemon.passwords.authority import ChangeRequest, Passwords, PasswordSettings
+from beonss.daemon.passwords.operations import password_operations
 from beonss.errors import Refused
 from beonss.net.control import ControlFactory, listen_control
 from beonss.store.audit import AuditLog, read_on

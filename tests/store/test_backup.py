@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from support.registers import A, user_rows
 
 from beonss.admin.main import command
-from beonss.core.accounts import PASSWORD, Password
-from beonss.core.accounts import encode as encoded
-from beonss.core.registers import Change, Key
+from beonss.core.accounts.entries import PASSWORD, Password
+from beonss.core.accounts.entries import encode as encoded
+from beonss.core.replication.registers import Change, Key
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, StoreError
 from beonss.store import backup
 from beonss.store.backup import BackupFile, examine, items, restore, state_files

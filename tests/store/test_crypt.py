@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beonss.core.hashes import SCHEMES, scheme_of
+from beonss.core.passwords.hashes import SCHEMES, scheme_of
 from beonss.errors import ConfigurationError
 from beonss.store import crypt
 from beonss.store.crypt import UnusableHash, hash_password, schemes, verify

@@ -8,9 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.registers import A, B, C, contexts, row
 
-from beonss.core.accounts import is_public
-from beonss.core.registers import ABSENT, MAX_TIME, MAX_VALUE, MAX_WALL, Change, Key, Register, Stamp, covers
-from beonss.core.replication import Acknowledged
+from beonss.core.accounts.entries import is_public
+from beonss.core.replication.pulling import Acknowledged
+from beonss.core.replication.registers import (
+    ABSENT,
+    MAX_TIME,
+    MAX_VALUE,
+    MAX_WALL,
+    Change,
+    Key,
+    Register,
+    Stamp,
+    covers,
+)
 from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.database import Database
 from beonss.store.failures import DiskFullError, UnusableStoreError

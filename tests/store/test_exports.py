@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from beonss.core.accounts import GroupEntry, Password, UserEntry
-from beonss.core.importing import GroupRecord, UserRecord
+from beonss.core.accounts.entries import GroupEntry, Password, UserEntry
+from beonss.core.accounts.importing import GroupRecord, UserRecord
 from beonss.errors import BeonssError, ConfigurationError, StoreError
 from beonss.store.exports import LdifFile, NewFiles, PasswdFiles
 

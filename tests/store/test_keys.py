@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Member, Roster, founded
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Member, Roster, founded
 from beonss.errors import ConfigurationError, StoreError
 from beonss.store.keys import (
     DirectoryInUse,

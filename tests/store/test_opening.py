@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from beonss.core.publication import DESCRIPTION
-from beonss.core.registers import Change, Key
+from beonss.core.replication.publication import DESCRIPTION
+from beonss.core.replication.registers import Change, Key
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError, UnusableStoreError, translated
 from beonss.store.opening import (

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from support.simulator.disks import Disk
 
-from beonss.core.registers import Change, Key
+from beonss.core.replication.registers import Change, Key
 from beonss.errors import StoreError
 from beonss.store import local, opening
 

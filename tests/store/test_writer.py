@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.registers import A
 
-from beonss.core.registers import Change, Key, Register
+from beonss.core.replication.registers import Change, Key, Register
 from beonss.errors import Refused, StoreError
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError, DiskFullError
@@ -252,7 +252,7 @@ def test_without_a_thread_the_jobs_do_the_same(tmp_path: Path) -> None:
 STREAM = """
 import sys
 from pathlib import Path
-from beonss.core.registers import Change, Key
+from beonss.core.replication.registers import Change, Key
 from beonss.store.database import Database
 from beonss.store.writer import Writer
 

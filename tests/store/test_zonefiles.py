@@ -3,9 +3,9 @@
 import pytest
 from support.overlaid import write_cluster
 
-from beonss.core.description import DescriptionError
-from beonss.core.records import domain
-from beonss.core.transfer_serials import Served
+from beonss.core.names.description import DescriptionError
+from beonss.core.zones.records import domain
+from beonss.core.zones.transfer_serials import Served
 from beonss.errors import StoreError
 from beonss.store.serials import load_serials, save_serials
 from beonss.store.zonefiles import load_keys, load_overlay

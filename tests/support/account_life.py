@@ -6,13 +6,13 @@ from types import SimpleNamespace
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from beonss.core.lookup import LocalNames
-from beonss.daemon.account_changes import AccountChanges
-from beonss.daemon.account_life import AccountLife
-from beonss.daemon.account_ops import account_operations
+from beonss.core.accounts.lookup import LocalNames
+from beonss.daemon.accounts.changes import AccountChanges
+from beonss.daemon.accounts.conflicts import ConflictOperations
+from beonss.daemon.accounts.life import AccountLife
+from beonss.daemon.accounts.operations import account_operations
 from beonss.daemon.audit_trail import AuditTrail
-from beonss.daemon.conflict_ops import ConflictOperations
-from beonss.daemon.deliveries import Standing
+from beonss.daemon.targets.deliveries import Standing
 from support.fake_accounts import FakeAccounts
 
 

@@ -27,12 +27,12 @@ from twisted.logger import (
 )
 from twisted.protocols.basic import LineReceiver
 
-from beonss.core.endpoints import Endpoint, parse_endpoint
-from beonss.core.zone import UnknownZones
-from beonss.daemon.served_zones import ServedZones
+from beonss.core.cluster.endpoints import Endpoint, parse_endpoint
+from beonss.core.zones.zone import UnknownZones
+from beonss.daemon.dns.served_zones import ServedZones
 from beonss.errors import ConfigurationError
-from beonss.net.dns import DNSServer
-from beonss.net.dns_listen import DNSListeners, listen_dns
+from beonss.net.dns.listen import DNSListeners, listen_dns
+from beonss.net.dns.server import DNSServer
 from beonss.wire.description import parse
 
 

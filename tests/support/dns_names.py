@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from beonss.core.records import Address
+from beonss.core.zones.records import Address
 
 ZONE = "fellow.aero.org"
 RACKS, SLOTS = 4, 8

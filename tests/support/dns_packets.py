@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from beonss.core.naming import Naming
+from beonss.core.names.naming import Naming
 
 # Types that mean something, some that mean nothing, and those that are questions about messages or zones.
 TYPES = st.one_of(st.sampled_from([1, 28, 12, 5, 6, 2, 255, 16, 33, 65]), st.integers(0, 65535))

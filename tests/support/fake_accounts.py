@@ -1,12 +1,12 @@
-"""Accounts in memory, with the parts of ``beonss.daemon.accounts.Accounts`` that other parts use."""
+"""Accounts in memory, with the parts of ``beonss.daemon.accounts.state.Accounts`` that other parts use."""
 
 from itertools import count
 from types import SimpleNamespace
 
-from beonss.core import intents
-from beonss.core.accounts import Password, UserEntry
-from beonss.core.registers import ABSENT, Register, Stamp, covers
-from beonss.core.view import AccountView
+from beonss.core.accounts import intents
+from beonss.core.accounts.entries import Password, UserEntry
+from beonss.core.accounts.view import AccountView
+from beonss.core.replication.registers import ABSENT, Register, Stamp, covers
 from beonss.errors import Refused
 
 HERE, THERE = "1" * 32, "2" * 32

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from beonss.core.accounts import (
+from beonss.core.accounts.entries import (
     AGING,
     ENTRY,
     LOCK,
@@ -21,7 +21,7 @@ from beonss.core.accounts import (
     member_field,
     object_id,
 )
-from beonss.core.registers import Key, Register, Stamp
+from beonss.core.replication.registers import Key, Register, Stamp
 
 ORIGIN = "0" * 32
 

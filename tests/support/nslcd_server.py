@@ -13,10 +13,10 @@ from twisted.internet import reactor, stdio
 from twisted.internet.protocol import Protocol
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from beonss.core.accounts import Aging
-from beonss.core.aging import account_state
-from beonss.core.lookup import Lookups, Rules
-from beonss.core.view import AccountView
+from beonss.core.accounts.aging import account_state
+from beonss.core.accounts.entries import Aging
+from beonss.core.accounts.lookup import Lookups, Rules
+from beonss.core.accounts.view import AccountView
 from beonss.errors import Refused, Unavailable
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor, PamResult, verdict

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from beonss.core.accounts import (
+from beonss.core.accounts.entries import (
     AGING,
     ENTRY,
     GONE,
@@ -22,7 +22,7 @@ from beonss.core.accounts import (
     encode,
     member_field,
 )
-from beonss.core.registers import Key, Register, Stamp
+from beonss.core.replication.registers import Key, Register, Stamp
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
 

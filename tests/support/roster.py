@@ -1,6 +1,6 @@
 """Signed member lists for tests that need no sockets."""
 
-from beonss.core.members import Member, MemberList, Roster, cluster_id
+from beonss.core.cluster.members import Member, MemberList, Roster, cluster_id
 from beonss.store.keys import new_cluster_key, new_identity
 from beonss.wire.documents import public_bytes, write_members
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from ports import free_port
 
-from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.targets.ldapwire import LdapConnection, LdapServer
 from support.requires import missing
 

@@ -11,12 +11,12 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
 
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Member, MemberList, Roster, cluster_id
-from beonss.core.registers import Change, Key, Register
-from beonss.daemon.accounts import Accounts
-from beonss.daemon.membership import Membership
-from beonss.daemon.sync import Sync
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Member, MemberList, Roster, cluster_id
+from beonss.core.replication.registers import Change, Key, Register
+from beonss.daemon.accounts.state import Accounts
+from beonss.daemon.replication.membership import Membership
+from beonss.daemon.replication.sync import Sync
 from beonss.net.connection import Timing
 from beonss.store.database import Database
 from beonss.store.keys import Identity, new_cluster_key, new_identity

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fake_accounts import FakeAccounts
 
-from beonss.core.delivery import GroupState, UserState, states_of
-from beonss.core.importing import gather, group_changes, plan, user_changes
-from beonss.core.passwdfile import GROUP, PASSWD, SHADOW, read
+from beonss.core.accounts.importing import gather, group_changes, plan, user_changes
+from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, read
+from beonss.core.targets.delivery import GroupState, UserState, states_of
 from beonss.targets.files import FilesSettings, FilesTarget
 
 ROOT = {

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from beonss.core.accounts import Aging, GroupEntry, Password, UserEntry
-from beonss.core.delivery import GroupState, PermanentTargetError, UserState
+from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
+from beonss.core.targets.delivery import GroupState, PermanentTargetError, UserState
 from beonss.targets.command import CommandSettings, CommandTarget
 
 USER = UserState(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beonss.core.accounts import Aging, Password
-from beonss.core.description import DescriptionError
+from beonss.core.accounts.entries import Aging, Password
+from beonss.core.names.description import DescriptionError
 from beonss.targets.directory import DirectorySettings, DirectorySource, normalized
 from beonss.targets.ldapwire import Found, LdapServer
 from beonss.targets.settings import parse, parse_sources

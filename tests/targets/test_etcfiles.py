@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from beonss.core.delivery import PermanentTargetError, TemporaryTargetError
+from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.targets import etcfiles
 from beonss.targets.etcfiles import locked, read_file, replace_file
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from beonss.core.accounts import Aging, GroupEntry, Password, UserEntry
-from beonss.core.delivery import GroupState, PermanentTargetError, TemporaryTargetError, UserState
+from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
+from beonss.core.targets.delivery import GroupState, PermanentTargetError, TemporaryTargetError, UserState
 from beonss.targets import files as files_module
 from beonss.targets.files import FilesSettings, FilesTarget
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beonss.core.accounts import Aging, Password, UserEntry
-from beonss.core.delivery import PermanentTargetError, TemporaryTargetError, UserState
+from beonss.core.accounts.entries import Aging, Password, UserEntry
+from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError, UserState
 from beonss.targets import files as files_module
 from beonss.targets.files import FilesSettings, FilesTarget
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beonss.core.description import DescriptionError
+from beonss.core.names.description import DescriptionError
 from beonss.errors import StoreError
 from beonss.targets.command import CommandSettings
 from beonss.targets.files import FilesSettings

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.registers import A, B
 
-from beonss.core.registers import MAX_VALUE, Key, Register, Stamp
+from beonss.core.replication.registers import MAX_VALUE, Key, Register, Stamp
 from beonss.errors import MalformedError
 from beonss.wire.backup import (
     MAX_LINE,

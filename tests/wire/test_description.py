@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from beonss.core.description import DescriptionError, Problem
-from beonss.core.naming import MasterSpec, Naming
-from beonss.core.proof import prove
-from beonss.core.radix import Budget
+from beonss.core.names.description import DescriptionError, Problem
+from beonss.core.names.naming import MasterSpec, Naming
+from beonss.core.names.proof import prove
+from beonss.core.names.radix import Budget
 from beonss.errors import ConfigurationError
 from beonss.wire.description import parse
 

@@ -4,9 +4,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from beonss.core.description import DescriptionError
-from beonss.core.records import domain, shown
-from beonss.core.transfer_access import may_transfer
+from beonss.core.names.description import DescriptionError
+from beonss.core.zones.records import domain, shown
+from beonss.core.zones.transfer_access import may_transfer
 from beonss.wire.description import parse
 
 BASE = """[cluster]

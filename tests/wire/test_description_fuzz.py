@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from beonss.core.description import DescriptionError
-from beonss.core.naming import Naming
+from beonss.core.names.description import DescriptionError
+from beonss.core.names.naming import Naming
 from beonss.wire.description import MAX_BYTES, parse
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "fellowship.toml").read_bytes()

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.dns_names import Names
 
-from beonss.core.records import AddressData, NameData, Reason, Record, RecordType, ReplyCode, TextData, domain
-from beonss.core.zone import Answer, Zones, server_text
+from beonss.core.zones.records import AddressData, NameData, Reason, Record, RecordType, ReplyCode, TextData, domain
+from beonss.core.zones.zone import Answer, Zones, server_text
 from beonss.wire.dns import TCP_LIMIT, UDP_LIMIT, read_query, write_reply
 
 ZONES = Zones(Names())

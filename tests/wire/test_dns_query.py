@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beonss.core.records import ReplyCode
+from beonss.core.zones.records import ReplyCode
 from beonss.errors import MalformedError
 from beonss.wire import dns_query
 from beonss.wire.dns import UnreadableError, read_query

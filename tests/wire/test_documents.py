@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beonss.core.endpoints import Endpoint
-from beonss.core.members import Acceptance, Member, MemberList, Roster, cluster_id, founded, invited
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.cluster.members import Acceptance, Member, MemberList, Roster, cluster_id, founded, invited
 from beonss.errors import ConfigurationError, MalformedError
 from beonss.wire.documents import (
     MAXIMUM_DOCUMENT,

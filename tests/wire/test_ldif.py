@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beonss.core.accounts import Aging, GroupEntry, Password, UserEntry
-from beonss.core.importing import GroupRecord, UserRecord
+from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
+from beonss.core.accounts.importing import GroupRecord, UserRecord
 from beonss.wire.ldif import UnspeakableError, container_entry, escape_value, group_entry, header, user_entry
 
 BASE = "ou=people,dc=example,dc=org"

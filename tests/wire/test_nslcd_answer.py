@@ -5,8 +5,8 @@ import struct
 import pytest
 from support.fakes import FakeNames, fellowship
 
-from beonss.core.lookup import Lookups, Rules
-from beonss.core.view import AccountView
+from beonss.core.accounts.lookup import Lookups, Rules
+from beonss.core.accounts.view import AccountView
 from beonss.errors import Unavailable
 from beonss.wire import nslcd_reply as reply
 from beonss.wire.nslcd import Action, Query

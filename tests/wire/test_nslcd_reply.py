@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beonss.core.accounts import UserEntry
-from beonss.core.lookup import Ether, Host, Shadow, Triple
+from beonss.core.accounts.entries import UserEntry
+from beonss.core.accounts.lookup import Ether, Host, Shadow, Triple
 from beonss.wire import nslcd_reply as reply
 from beonss.wire.nslcd import Action
 

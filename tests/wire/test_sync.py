@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beonss.core.members import Acceptance
-from beonss.core.registers import Key, Register, Stamp
+from beonss.core.cluster.members import Acceptance
+from beonss.core.replication.registers import Key, Register, Stamp
 from beonss.errors import MalformedError
 from beonss.wire.feed import Batch, BatchContent, DescriptionContent, DescriptionDocument
 from beonss.wire.frames import LENGTH_BYTES, MAXIMUM_FRAME, FrameReader, frame

@@ -4,7 +4,7 @@ import dns.zone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beonss.core.records import NameData, OpaqueData, RecordType, TextData, shown
+from beonss.core.zones.records import NameData, OpaqueData, RecordType, TextData, shown
 from beonss.errors import ConfigurationError
 from beonss.wire.zonefile import MAX_PROBLEMS, read_zone
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from beonss.core.accounts import AGING, ENTRY, GONE, LOCK, MEMBER_PREFIX, PASSWORD, PRESENT
-from beonss.core.registers import Key, Register
-from beonss.core.replication import Page
-from beonss.core.view import AccountView
+from beonss.core.accounts.entries import AGING, ENTRY, GONE, LOCK, MEMBER_PREFIX, PASSWORD, PRESENT
+from beonss.core.accounts.view import AccountView
+from beonss.core.replication.pulling import Page
+from beonss.core.replication.registers import Key, Register
 from support.simulator.machine import Machine
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
 """The network between the masters, and how they ask each other over it.
 
 Messages are delayed, dropped, repeated and reordered, as no stream would do; so the rules of pulling have to bear more
-than TCP brings. What is asked and answered is decided by the product: :class:`~beonss.core.replication.Pull`,
-:class:`~beonss.daemon.accounts.Accounts`, :class:`~beonss.daemon.membership.Membership` and
-:class:`~beonss.daemon.peers.PeerBook`. Who calls whom, and when again, stands here instead of ``beonss.net``.
+than TCP brings. What is asked and answered is decided by the product: :class:`~beonss.core.replication.pulling.Pull`,
+:class:`~beonss.daemon.accounts.state.Accounts`, :class:`~beonss.daemon.replication.membership.Membership` and
+:class:`~beonss.daemon.replication.peers.PeerBook`. Who calls whom, and when again, stands here instead of
+``beonss.net``.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
 
-from beonss.core.members import Roster
-from beonss.core.registers import Context, Key, Register
-from beonss.core.replication import Page, Pull, drifted
+from beonss.core.cluster.members import Roster
+from beonss.core.replication.pulling import Page, Pull, drifted
+from beonss.core.replication.registers import Context, Key, Register
 from beonss.errors import BeonssError, MalformedError
 from support.simulator.inline import now
 from support.simulator.machine import Machine

@@ -11,20 +11,21 @@ from typing import Any
 
 import pytest
 
-from beonss.core import intents
-from beonss.core.accounts import Password
-from beonss.core.incarnation import Verdict
-from beonss.core.members import Member, Roster
-from beonss.core.objects import AccountObject
-from beonss.core.registers import Change, Context, Key, Register
-from beonss.core.replication import Page
-from beonss.core.view import AccountView
-from beonss.daemon import accounts, passwords
-from beonss.daemon.accounts import Accounts
+from beonss.core.accounts import intents
+from beonss.core.accounts.entries import Password
+from beonss.core.accounts.objects import AccountObject
+from beonss.core.accounts.view import AccountView
+from beonss.core.cluster.members import Member, Roster
+from beonss.core.replication.incarnation import Verdict
+from beonss.core.replication.pulling import Page
+from beonss.core.replication.registers import Change, Context, Key, Register
+from beonss.daemon.accounts import state as accounts
+from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.audit_trail import AuditTrail
-from beonss.daemon.deliveries import Deliveries
-from beonss.daemon.passwords import Passwords
-from beonss.daemon.peers import PeerBook
+from beonss.daemon.passwords import authority as passwords
+from beonss.daemon.passwords.authority import Passwords
+from beonss.daemon.replication.peers import PeerBook
+from beonss.daemon.targets.deliveries import Deliveries
 from beonss.store import database, local
 from beonss.store.database import Database
 from beonss.targets import files

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from beonss.core.members import Roster
-from beonss.core.registers import Context, Key, Register
-from beonss.core.replication import Acknowledged, Pull
-from beonss.daemon.accounts import Accounts
-from beonss.daemon.booting import Booting
-from beonss.daemon.deliveries import Deliveries
-from beonss.daemon.membership import Membership
-from beonss.daemon.passwords import Passwords, PasswordSettings
-from beonss.daemon.peers import PeerBook
+from beonss.core.cluster.members import Roster
+from beonss.core.replication.pulling import Acknowledged, Pull
+from beonss.core.replication.registers import Context, Key, Register
+from beonss.daemon.accounts.state import Accounts
+from beonss.daemon.passwords.authority import Passwords, PasswordSettings
+from beonss.daemon.replication.booting import Booting
+from beonss.daemon.replication.membership import Membership
+from beonss.daemon.replication.peers import PeerBook
+from beonss.daemon.targets.deliveries import Deliveries
 from beonss.errors import StoreError
 from beonss.store.audit import AuditLog
 from beonss.store.database import Database
@@ -196,11 +196,11 @@ class Machine:
             now(self.accounts.adopt_stalled(self.world.timeline.now))
             self.world.timeline.at(STALLED / 3, lambda: self._adopt(life))
 
-    # --- the other masters; this is what daemon/sync.py does where it keeps the book ---
+    # --- the other masters; this is what daemon/replication/sync.py does where it keeps the book ---
 
     @property
     def peers(self) -> Any:
-        """What is known of the others (:class:`beonss.daemon.following.Masters`)."""
+        """What is known of the others (:class:`beonss.daemon.passwords.following.Masters`)."""
         return self.book.states()
 
     def holds(self, name: str, stamp: Any) -> bool:

@@ -5,7 +5,16 @@ from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from beonss.core.members import Acceptance, Member, MemberList, Roster, cluster_id, invited, removed, with_acceptance
+from beonss.core.cluster.members import (
+    Acceptance,
+    Member,
+    MemberList,
+    Roster,
+    cluster_id,
+    invited,
+    removed,
+    with_acceptance,
+)
 from beonss.wire.documents import Token, accept, invite_key, public_bytes, write_members
 
 #: Long after every simulated moment.

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from beonss.core import intents
-from beonss.core.accounts import PASSWORD, GroupEntry, Password, UserEntry
-from beonss.core.attempts import Source
-from beonss.core.registers import Change, Key
-from beonss.core.view import AccountView
-from beonss.daemon.passwords import ChangeRequest
+from beonss.core.accounts import intents
+from beonss.core.accounts.entries import PASSWORD, GroupEntry, Password, UserEntry
+from beonss.core.accounts.view import AccountView
+from beonss.core.passwords.attempts import Source
+from beonss.core.replication.registers import Change, Key
+from beonss.daemon.passwords.authority import ChangeRequest
 from beonss.errors import Refused, Unavailable
 from support.simulator.inline import now
 from support.simulator.machine import Machine

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from beonss.core.delivery import Outcome, State, TemporaryTargetError, shadow_hash
-from beonss.core.view import AccountView
+from beonss.core.accounts.view import AccountView
+from beonss.core.targets.delivery import Outcome, State, TemporaryTargetError, shadow_hash
 from beonss.targets import files
 from beonss.targets.files import FilesSettings, FilesTarget
 

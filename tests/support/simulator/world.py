@@ -13,8 +13,8 @@ from typing import Any
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from beonss.core.members import Roster
-from beonss.core.registers import Key, Register
+from beonss.core.cluster.members import Roster
+from beonss.core.replication.registers import Key, Register
 from beonss.errors import StoreError
 from beonss.wire.documents import read_roster
 from support.simulator.checks import EPOCH_MS, USUAL_SKEW, Checks

@@ -1,0 +1,1 @@
+"""The machines among themselves: who is a master, where it is reached, and what each says of itself."""

@@ -1,0 +1,1 @@
+"""What DNS says: records as values, computed and static zones, and whole zones as streams."""

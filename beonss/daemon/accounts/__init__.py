@@ -1,0 +1,1 @@
+"""The accounts of a running daemon, and what its commands may do with them."""

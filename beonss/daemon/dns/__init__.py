@@ -1,0 +1,1 @@
+"""The running zones: served, announced, and the names of this machine."""

@@ -1,0 +1,165 @@
+"""The zones of a running master: read, put in force, offered to secondaries, and announced.
+
+:meth:`ServedZones.load` reads and decides and changes nothing; :meth:`ServedZones.take` puts what it returned in force.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from beonss.core.names.naming import Naming
+from beonss.core.zones.records import DomainName
+from beonss.core.zones.transfer import Edition, catalog
+from beonss.core.zones.transfer_serials import Served, choose_serials
+from beonss.daemon.dns.notify import Notifier
+from beonss.errors import ConfigurationError, StoreError
+from beonss.net.dns.server import DNSServer
+from beonss.net.dns.transfer import Transfers
+from beonss.store.serials import load_serials, save_serials
+from beonss.store.zonefiles import load_keys, load_overlay
+from beonss.wire.tsig import Key
+
+#: In the state directory: which serials were served.
+SERIALS = "zones.json"
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Zones that can be put in force.
+
+    Attributes:
+        edition: the zones.
+        keys: keys of secondaries, by name in lower case.
+        served: what is to be remembered of their serials.
+        alarms: what an administrator must be told.
+    """
+
+    edition: Edition
+    keys: Mapping[DomainName, Key]
+    served: Mapping[DomainName, Served]
+    alarms: tuple[str, ...] = ()
+
+
+class ServedZones:
+    """The zones of a master.
+
+    Args:
+        reactor: the reactor.
+        description: path of the description; zone files and keys are relative to its directory.
+        state: directory where serials are remembered.
+        now: seconds since the epoch.
+        new_id: gives a random number of 16 bits.
+        sources: addresses of ours that secondaries know.
+
+    Attributes:
+        transfers: for the DNS server.
+        notifier: tells secondaries.
+        alarms: what an administrator must be told of the zones in force.
+        refused: why those that were read last are not in force; empty when they are.
+
+    Raises:
+        StoreError: what was remembered cannot be read.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        description: Path,
+        state: Path,
+        now: Callable[[], float],
+        new_id: Callable[[], int],
+        sources: Sequence[str] = (),
+    ) -> None:
+        self._directory = description.parent
+        self._path = state / SERIALS
+        self._served: Mapping[DomainName, Served] = load_serials(self._path)
+        self.transfers = Transfers(now, reactor.seconds)
+        self.notifier = Notifier(reactor, now=now, new_id=new_id, sources=sources)
+        self.alarms: list[str] = []
+        self.refused = ""
+        self._edition: Edition | None = None
+
+    def load(self, naming: Naming, *, settled: bool = False) -> Loaded:
+        """Read what belongs to a description and choose the serials.
+
+        Args:
+            naming: the description.
+            settled: it is what the cluster has, so a serial that has not risen is raised here, with an alarm.
+
+        Raises:
+            ConfigurationError: a file has mistakes; or, unless it is settled, a zone that secondaries have has
+                changed and its serial has not risen.
+        """
+        settings = naming.description.dns
+        keys = load_keys(naming, self._directory)
+        edition = Edition(naming, load_overlay(naming, self._directory))
+        if settings.catalog is not None:
+            listed = catalog(settings.catalog, edition.zones.apexes, naming.version)
+            edition = Edition(naming, edition.overlay + listed)
+        choice = choose_serials(edition, self._served, guarded=bool(settings.grants))
+        if choice.stale and not settled:
+            raise ConfigurationError("; ".join(choice.stale))
+        serials = {apex: served.serial for apex, served in choice.served.items()}
+        return Loaded(edition.with_serials(serials), keys, choice.served, choice.stale)
+
+    def changes(self, loaded: Loaded) -> bool:
+        """Say whether zones or keys differ from those in force."""
+        if loaded.keys != self.transfers.keys:
+            return True
+        former = {} if self._edition is None else self._served
+        return {apex: former.get(apex) for apex in loaded.served} != dict(loaded.served)
+
+    def take(self, loaded: Loaded, server: DNSServer) -> None:
+        """Put zones in force: answer out of them, offer them to secondaries and tell those.
+
+        Args:
+            loaded: by :meth:`load`.
+            server: answers out of them from now on.
+        """
+        edition, settings = loaded.edition, loaded.edition.naming.description.dns
+        former = self._edition
+        changed = [
+            apex
+            for apex in edition.zones.apexes
+            if former is None or former.zones.soa(apex) is None or former.serial(apex) != edition.serial(apex)
+        ]
+        self._edition = edition
+        self.alarms = list(loaded.alarms)
+        self._remember(loaded.served)
+        for alarm in loaded.alarms:
+            log.error("DNS: {alarm}", alarm=alarm)
+        self.transfers.grants = settings.grants
+        self.transfers.keys = loaded.keys
+        self.transfers.catalog = settings.catalog
+        self.transfers.publish(edition)
+        server.replace(edition.zones)
+        self.notifier.announce([edition.soa(apex) for apex in changed], settings.notify, loaded.keys)
+
+    def problems(self) -> list[str]:
+        """Return what an administrator should look at."""
+        return [
+            *self.alarms,
+            *([f"the description is refused, the old one stays: {self.refused}"] if self.refused else []),
+        ]
+
+    def stop(self) -> None:
+        """Tell nobody anything any more."""
+        self.notifier.stop()
+
+    def _remember(self, served: Mapping[DomainName, Served]) -> None:
+        # A zone that is gone for a while must not come back with an older serial.
+        merged = {**self._served, **served}
+        if merged == self._served:
+            return
+        self._served = merged
+        try:
+            save_serials(self._path, merged)
+        except StoreError as error:
+            self.alarms.append(f"serials of zones cannot be remembered: {error}")
+            log.error("DNS: the serials of zones cannot be remembered: {error}", error=str(error))

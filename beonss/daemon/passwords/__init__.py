@@ -1,0 +1,1 @@
+"""Logins and password changes in a running daemon."""

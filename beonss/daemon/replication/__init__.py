@@ -1,0 +1,1 @@
+"""A master among masters: the exchange, the member list, the description and the boot."""

@@ -1,0 +1,137 @@
+"""The cluster description that a master starts with: the cluster's, the one it had last, or the file it is given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from twisted.logger import Logger
+
+from beonss.core.names.naming import Naming
+from beonss.core.replication.publication import (
+    DESCRIPTION,
+    KEPT,
+    SERIAL,
+    Published,
+    Serial,
+    decode_published,
+    decode_serial,
+    following,
+    version_of,
+)
+from beonss.core.replication.registers import Key, Register
+from beonss.errors import BeonssError, ConfigurationError, MalformedError
+from beonss.store.database import Database
+from beonss.wire.description import parse
+
+#: A description is some kilobytes; the bound keeps a wrong path (a disk, a log) from being read whole.
+MAXIMUM_BYTES = 4 << 20
+
+T = TypeVar("T")
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A description in force.
+
+    Attributes:
+        published: its text, and the version as which it counts.
+        naming: compiled and proven.
+        source: the register of the cluster; the one kept from an earlier run, because the cluster's is not here or is
+            refused; or the file named on the command line, not published yet.
+    """
+
+    published: Published
+    naming: Naming
+    source: Literal["cluster", "kept", "file"]
+
+
+def read_description(path: Path) -> tuple[bytes, Naming]:
+    """Read and prove a description.
+
+    Raises:
+        ConfigurationError: it cannot be read, or (:class:`beonss.core.names.description.DescriptionError`) has
+        mistakes,
+            all of which are named with file, line and option.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAXIMUM_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the cluster description cannot be read: {error.strerror}; name it with --config"
+        ) from None
+    if len(data) > MAXIMUM_BYTES:
+        raise ConfigurationError(f"{path}: is larger than {MAXIMUM_BYTES >> 20} MiB: that is no cluster description")
+    return data, parse(data, str(path))
+
+
+def prove(published: Published) -> Naming:
+    """Compile and prove a published description.
+
+    Raises:
+        ConfigurationError: this version of the software does not accept it.
+    """
+    return parse(published.text, published.file, published.version)
+
+
+def standing(find: Callable[[Key], Register | None]) -> Published | None:
+    """Return the cluster's description as its registers say; None if there is none.
+
+    Raises:
+        MalformedError: this version of the software cannot read it.
+    """
+    register = find(DESCRIPTION)
+    if register is None:
+        return None
+    published = decode_published(register.value)
+    return replace(published, version=version_of(published, serial_in(find)))
+
+
+def serial_in(find: Callable[[Key], Register | None]) -> Serial | None:
+    """Return what the register of the serial says; one that cannot be read says nothing."""
+    register = find(SERIAL)
+    if register is None:
+        return None
+    try:
+        return decode_serial(register.value)
+    except MalformedError:
+        return None
+
+
+def first_description(database: Database, path: Path) -> Described:
+    """Return what a master begins with: the cluster's description, else the one kept, else the file.
+
+    Raises:
+        ConfigurationError: there is none that can be used.
+    """
+    refusals: list[str] = []
+    kept = _attempt(refusals, lambda: _kept(database))
+    found = _attempt(refusals, lambda: standing(database.register))
+    if found is not None and kept is not None:
+        found = following(found, kept)
+    for source, published in (("cluster", found), ("kept", kept)):
+        if published is not None and (naming := _attempt(refusals, partial(prove, published))) is not None:
+            return Described(published, naming, "cluster" if source == "cluster" else "kept")
+    try:
+        text, naming = read_description(path)
+    except ConfigurationError as error:
+        raise ConfigurationError("\n".join([*refusals, str(error)])) from None
+    return Described(Published(text, naming.version, path.name), naming, "file")
+
+
+def _kept(database: Database) -> Published | None:
+    kept = database.get(KEPT)
+    return None if kept is None else decode_published(kept)
+
+
+def _attempt(refusals: list[str], find: Callable[[], T | None]) -> T | None:
+    try:
+        return find()
+    except BeonssError as error:
+        log.error("a description of the cluster is refused: {error}", error=str(error))
+        refusals.append(str(error))
+        return None

@@ -1,0 +1,1 @@
+"""Deliveries to targets, edits found there, and sources that are followed."""

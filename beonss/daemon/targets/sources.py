@@ -1,0 +1,346 @@
+"""Sources: accounts that are made elsewhere, in a directory, and followed here.
+
+Each source is read in a thread, now and then; what changed there since it was last taken over becomes changes of the
+cluster (:mod:`beonss.core.targets.following`). A reading that is empty or sharply shrunken changes nothing at all.
+What was taken over is remembered after it was committed, so a crash repeats and never skips.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from beonss.core.accounts.importing import Batch, GroupRecord, UserRecord, group_changes, plan, user_changes
+from beonss.core.replication.registers import Change
+from beonss.core.targets import following
+from beonss.daemon.targets.edits import CHUNK, Floors, InThread, Store, Taken
+from beonss.errors import BeonssError, Refused
+from beonss.targets.directory import DirectorySettings, DirectorySource, Reading
+from beonss.targets.journal import Entry, Journal, Mark
+
+
+class Source(Protocol):
+    """What is read; :class:`beonss.targets.directory.DirectorySource` is one."""
+
+    settings: DirectorySettings
+    name: str
+
+    def read(self, *, full: bool) -> Reading:
+        """Read what changed since the last time, or everything."""
+
+
+class Sources:
+    """Follows all sources of this machine.
+
+    Args:
+        reactor: for time, and for coming back from threads.
+        accounts: where the changes go.
+        settings: of the sources.
+        floors: returns the cluster's floors.
+        machine: the name of this master, for the changes' author.
+        ready: returns a Deferred that fires when the boot reconciliation is over.
+        clock: the wall clock in ms.
+        in_thread: runs a blocking function elsewhere; None makes a pool of threads.
+
+    Raises:
+        StoreError: a journal cannot be opened.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        accounts: Store,
+        settings: Sequence[DirectorySettings],
+        *,
+        floors: Callable[[], Floors],
+        machine: str,
+        ready: "Callable[[], Deferred[Any]]",
+        clock: Callable[[], int] = lambda: int(time.time() * 1000),
+        in_thread: InThread | None = None,
+    ) -> None:
+        self._ready = ready
+        self._stopped = False
+        self._pool: ThreadPool | None = None
+        if in_thread is None:
+            pool = self._pool = ThreadPool(0, max(1, len(settings)), name="beonss-sources")
+
+            def in_thread(function: Callable[..., Any], *arguments: Any, **options: Any) -> "Deferred[Any]":
+                if not pool.started:
+                    pool.start()
+                return deferToThreadPool(reactor, pool, function, *arguments, **options)
+
+        self._followed = {
+            one.name: Followed(
+                reactor,
+                accounts,
+                DirectorySource(one),
+                floors=floors,
+                author=f"source {one.name}@{machine}",
+                clock=clock,
+                in_thread=in_thread,
+            )
+            for one in settings
+        }
+
+    async def start(self) -> None:
+        """Begin to read, once the boot reconciliation is over."""
+        if self._followed:
+            await self._ready()
+            if not self._stopped:
+                for one in self._followed.values():
+                    one.start()
+
+    async def stop(self) -> None:
+        """Wait for what is under way and end."""
+        self._stopped = True
+        for one in self._followed.values():
+            await one.stop()
+        if self._pool is not None and self._pool.started:
+            self._pool.stop()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the sources' names."""
+        return tuple(self._followed)
+
+    def problems(self, limit: int = 20) -> list[str]:
+        """Return what an administrator should look at, a sentence each."""
+        return [text for one in self._followed.values() for text in one.problems()[:limit]]
+
+    async def adopt(self, name: str) -> Taken:
+        """Read a source as a whole now and take over what it says, also if it is much smaller than it was.
+
+        Raises:
+            KeyError: there is no such source.
+            BeonssError: it cannot be read, or nothing can be written.
+        """
+        return await self._followed[name].look(full=True, shrink=True)
+
+
+class Followed:
+    """One source, and what was taken over from it; made by :class:`Sources`."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        accounts: Store,
+        source: Source,
+        *,
+        floors: Callable[[], Floors],
+        author: str,
+        clock: Callable[[], int],
+        in_thread: InThread,
+    ) -> None:
+        self._reactor = reactor
+        self._accounts = accounts
+        self._source = source
+        self._floors = floors
+        self._author = author
+        self._clock = clock
+        self._in_thread = in_thread
+        self._journal = Journal(source.settings.journal)
+        self._lock = DeferredLock()
+        self._full_at: float | None = None
+        self._error = ""
+        self._seen: tuple[str, ...] = ()
+        self._gone: tuple[str, ...] = ()
+        #: What the cluster did not take, by (kind, name).
+        self._refused: dict[tuple[str, str], str] = {}
+        self._loop = LoopingCall(self._poll)
+        self._loop.clock = reactor
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._loop.start(self._source.settings.interval)
+
+    async def stop(self) -> None:
+        """Wait for the reading on its way and end."""
+        if self._loop.running:
+            self._loop.stop()
+        await self._lock.acquire()
+        self._journal.close()
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, a sentence each."""
+        first = [self._error] if self._error else []
+        told = [f"{self._source.name}: {kind} {name}: {why}" for (kind, name), why in sorted(self._refused.items())]
+        return [*first, *self._seen, *self._gone, *told]
+
+    async def _poll(self) -> None:
+        if self._lock.locked:
+            return
+        now = self._reactor.seconds()
+        full = self._full_at is None or now - self._full_at >= self._source.settings.full
+        try:
+            await self.look(full=full)
+        except BeonssError as error:
+            self._fail(f"{self._source.name}: {error}")
+        except Exception:  # noqa: BLE001 - a loop logs and lives on
+            self._fail(f"{self._source.name}: an error of our own; the log has the details")
+            self.log.failure("following {source} failed", source=self._source.name)
+
+    def _fail(self, text: str) -> None:
+        if text != self._error:
+            self.log.warn("{text}", text=text)
+        self._error = text
+
+    async def look(self, *, full: bool, shrink: bool = False) -> Taken:
+        """Read, and take over what changed.
+
+        Args:
+            full: read everything, not only what changed.
+            shrink: believe a reading that is much smaller than the last.
+        """
+        await self._lock.acquire()
+        try:
+            reading: Reading = await self._in_thread(self._source.read, full=full)
+            gone = self._missing(reading) if reading.full else following.Missing()
+            if gone.alarm and not shrink:
+                self._fail(
+                    f"{self._source.name}: {gone.alarm}; nothing is taken over from it. If that is right: "
+                    f"beonss accounts adopt --target {self._source.name} --all"
+                )
+                return Taken()
+            changed: list[str] = []
+            if reading.full:
+                self._refused.clear()
+                self._seen = reading.problems
+            users = [record for record in reading.users if self._news("user", record.entry.name, _base(record))]
+            for start in range(0, len(users), CHUNK):
+                await self._take_users(users[start : start + CHUNK], changed)
+            groups = [group for group in reading.groups if self._news("group", group.entry.name, _base(group))]
+            for start in range(0, len(groups), CHUNK):
+                await self._take_groups(groups[start : start + CHUNK], changed)
+            await self._remove(gone, changed)
+            self._error = ""
+            if reading.full:
+                self._full_at = self._reactor.seconds()
+        finally:
+            self._lock.release()
+        if changed:
+            self.log.info(
+                "{source}: {count} accounts follow it: {first}",
+                source=self._source.name,
+                count=len(changed),
+                first="; ".join(changed[:5]),
+            )
+        return Taken(tuple(changed), tuple((kind, name, why) for (kind, name), why in self._refused.items()))
+
+    def _missing(self, reading: Reading) -> following.Missing:
+        users = {record.entry.name for record in reading.users} | reading.refused
+        groups = {record.entry.name for record in reading.groups} | reading.refused
+        known = [[name for name, _ in self._journal.names(kind)] for kind in ("user", "group")]
+        return following.missing(known[0], known[1], users, groups)
+
+    def _news(self, kind: str, name: str, base: str) -> bool:
+        kept = self._journal.get(kind, name)
+        return kept is None or kept.base != base
+
+    def _known(self, kind: str, name: str) -> str | None:
+        kept = self._journal.get(kind, name)
+        return None if kept is None else kept.base
+
+    async def _take_users(self, records: Sequence[UserRecord], changed: list[str]) -> None:
+        view, floors = self._accounts.view, self._floors()
+        changes: list[Change] = []
+        notes: list[Entry] = []
+        told: list[str] = []
+        for record in records:
+            name = record.entry.name
+            base = self._known("user", name)
+            held = view.user(name)
+            if held is None and base is not None:
+                # Deleted here: that stands, until an administrator makes it again.
+                self._refuse("user", name, "it was deleted in the cluster")
+                continue
+            wanted = following.narrowed(record, base, held)
+            made = plan(view, Batch((wanted,), (), ()), overwrite=base is not None, uid_floor=floors.uid_floor)
+            try:
+                mine = [change for step in made.users for change in user_changes(view, step, self._clock())]
+            except Refused as error:
+                self._refuse("user", name, str(error))
+                continue
+            if self._planned(made.items, told):
+                changes += mine
+                notes.append(("user", name, Mark("", _base(record))))
+        await self._commit(changes, notes, told, changed)
+
+    async def _take_groups(self, records: Sequence[GroupRecord], changed: list[str]) -> None:
+        view, floors = self._accounts.view, self._floors()
+        changes: list[Change] = []
+        notes: list[Entry] = []
+        told: list[str] = []
+        for record in records:
+            name = record.entry.name
+            base, held = self._known("group", name), view.group(name)
+            try:
+                if held is not None and held.entry.gid == record.entry.gid:
+                    mine = following.member_changes(view, record, base, held)
+                    if mine:
+                        told.append(f"group {name}: members")
+                elif held is None and base is not None:
+                    self._refuse("group", name, "it was deleted in the cluster")
+                    continue
+                else:
+                    made = plan(view, Batch((), (record,), ()), gid_floor=floors.gid_floor)
+                    mine = [change for step in made.groups for change in group_changes(view, step, self._clock())]
+                    if not self._planned(made.items, told):
+                        continue
+            except Refused as error:
+                self._refuse("group", name, str(error))
+                continue
+            changes += mine
+            unknown = [member for member in record.members if view.user(member) is None]
+            # Members that are no users yet: looked at again when they are.
+            known = _base(GroupRecord(record.entry, tuple(one for one in record.members if one not in unknown)))
+            notes.append(("group", name, Mark("", known)))
+        await self._commit(changes, notes, told, changed)
+
+    def _planned(self, items: Sequence[Any], told: list[str]) -> bool:
+        """Tell what is planned for one account; return whether it can be taken over."""
+        for item in items:
+            if item.action == "skip":
+                self._refuse(item.kind, item.name, ", ".join(item.details))
+                return False
+            if item.action != "unchanged":
+                told.append(f"{item.kind} {item.name}: {'new' if item.action == 'create' else ', '.join(item.details)}")
+        return True
+
+    async def _commit(
+        self, changes: Sequence[Change], notes: Sequence[Entry], told: Sequence[str], changed: list[str]
+    ) -> None:
+        if changes:
+            await self._accounts.write(changes, self._author)
+        if notes:
+            await self._in_thread(self._journal.record, notes)
+        changed += told
+
+    def _refuse(self, kind: str, name: str, why: str) -> None:
+        self._refused[kind, name] = why
+
+    async def _remove(self, gone: following.Missing, changed: list[str]) -> None:
+        way = self._source.settings.missing
+        told: list[str] = []
+        for kind, names in (("user", gone.users), ("group", gone.groups)):
+            for name in names:
+                view = self._accounts.view
+                served = view.user(name) if kind == "user" else view.group(name)
+                if served is not None and (way == "report" or (way == "lock" and kind == "group")):
+                    told.append(f"{self._source.name}: {kind} {name} came from there and is not there any more")
+                    continue
+                changes = following.removal(view, kind, name, way) if served is not None else []
+                await self._commit(changes, [(kind, name, Mark("", None))], [], changed)
+                if changes:
+                    changed.append(f"{kind} {name}: {'locked' if way == 'lock' else 'deleted'}, not there any more")
+        if gone.users or gone.groups or self._gone:
+            self._gone = tuple(told)
+
+
+def _base(record: UserRecord | GroupRecord) -> str:
+    return following.user_base(record) if isinstance(record, UserRecord) else following.group_base(record)

@@ -1,0 +1,58 @@
+"""The delivery targets and the sources of accounts that a master's ``--targets`` file names."""
+
+from pathlib import Path
+
+from beonss.core.names.description import Settings
+from beonss.daemon.targets.deliveries import Target
+from beonss.errors import ConfigurationError, StoreError
+from beonss.store.statefile import read_file
+from beonss.targets.directory import DirectorySettings
+from beonss.targets.settings import MAX_BYTES, open_targets, parse, parse_sources
+
+
+def read_targets(path: Path | None, state: Path, settings: Settings) -> list[Target]:
+    """Return the targets, opened as far as their journals; none without a file.
+
+    Args:
+        path: the file, or None.
+        state: the state directory; journals are kept in its ``targets``.
+        settings: the cluster's; floors where a target names none.
+
+    Raises:
+        ConfigurationError: the file cannot be read or has mistakes.
+        StoreError: a journal cannot be opened.
+    """
+    if path is None:
+        return []
+    data, journals = _data(path), _journals(state)
+    parse_sources(data, str(path), journals)
+    named = parse(data, str(path), journals, uid_floor=settings.uid_floor, gid_floor=settings.gid_floor)
+    return list(open_targets(named))
+
+
+def read_sources(path: Path | None, state: Path, settings: Settings) -> tuple[DirectorySettings, ...]:
+    """Return the sources; arguments and errors as for :func:`read_targets`."""
+    if path is None:
+        return ()
+    return parse_sources(
+        _data(path), str(path), _journals(state), uid_floor=settings.uid_floor, gid_floor=settings.gid_floor
+    )
+
+
+def _data(path: Path) -> bytes:
+    try:
+        data = read_file(path, MAX_BYTES)
+    except StoreError as error:
+        raise ConfigurationError(str(error)) from None
+    if data is None:
+        raise ConfigurationError(f"{path}: there is no such file; --targets names it")
+    return data
+
+
+def _journals(state: Path) -> Path:
+    journals = state / "targets"
+    try:
+        journals.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{journals}: cannot be made: {error.strerror}") from None
+    return journals

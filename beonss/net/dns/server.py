@@ -1,0 +1,434 @@
+"""The DNS server: packets in, packets out, whatever carried them.
+
+:class:`DNSServer` holds the zones, the table of ready answers and the counters; sockets live in
+:mod:`beonss.net.dns.udp` and :mod:`beonss.net.dns.tcp`. It never blocks and never raises: a failure while
+answering is logged and becomes SERVFAIL for that query alone.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from beonss.core.zones.records import Address, RecordClass, ReplyCode, folded
+from beonss.core.zones.zone import FAILED, Answer, UnknownZones, Zones, server_text
+from beonss.errors import ConfigurationError
+from beonss.net.dns.native import compiled_core
+from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
+
+if TYPE_CHECKING:
+    from beonss.net.dns._dns_native import Core
+    from beonss.net.dns.transfer import Transfers, ZoneStream
+
+log = Logger()
+
+#: Bytes of an identity (NSID): it must fit beside the longest question into the smallest reply.
+LONGEST_IDENTITY = 128
+#: Queries worth keeping an answer for are no longer than this: header, longest question, OPT without options.
+LONGEST_READY_QUERY = 12 + 255 + 4 + 11
+#: Seconds between two log events of one kind.
+LOG_INTERVAL = 10.0
+#: Queries that the fallback may have in its hands at once; more get SERVFAIL, so that clients try elsewhere.
+MOST_FORWARDED = 1024
+
+_TRUNCATED = 0x02
+_CODE_NAMES = {code.value: code.name for code in ReplyCode}
+
+
+class Fallback(Protocol):
+    """Who is asked for names that lie in none of our zones; without one they are REFUSED."""
+
+    def allows(self, asker: Address, /) -> bool:
+        """Say whether names are looked up for this client: it decides the RA bit of every reply to it.
+
+        The answer must not change while the server runs. Where it is no, the client gets REFUSED.
+        """
+        ...
+
+    def forward(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> Deferred[bytes | None]:
+        """Look the name up; called only for clients that are allowed and desire recursion.
+
+        Fires with the whole reply, no longer than the client can take (the id is set by the server), or with
+        None for no reply at all. It must fire in the end: it is what bounds the time of a lookup.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DNSCounters:
+    """What the server has done since it started.
+
+    Attributes:
+        udp, tcp: queries by transport, unreadable ones included.
+        ready: queries answered from the table of ready answers.
+        codes: replies sent by RCODE name.
+        truncated: replies with TC, whose clients had to come back over TCP.
+        malformed: packets that were no query we can answer.
+        dropped: packets that got no reply: too short, or replies themselves.
+        unsent: replies that the socket did not take.
+        forwarded: queries handed to the fallback.
+        failures: queries that got SERVFAIL because answering failed; each is a bug or a broken fallback.
+        connections: TCP connections open now.
+        refused_connections: TCP connections turned away or cut short by a limit.
+        table: ready answers held now.
+        compiled: queries answered by the compiled core.
+    """
+
+    udp: int
+    tcp: int
+    ready: int
+    codes: Mapping[str, int]
+    truncated: int
+    malformed: int
+    dropped: int
+    unsent: int
+    forwarded: int
+    failures: int
+    connections: int
+    refused_connections: int
+    table: int
+    compiled: int = 0
+
+    @property
+    def queries(self) -> int:
+        """All queries, over UDP and TCP."""
+        return self.udp + self.tcp
+
+
+class Counts:
+    """The running counters; the sockets add to them."""
+
+    __slots__ = (
+        "codes", "compiled", "connections", "dropped", "failures", "forwarded", "malformed", "ready",
+        "refused_connections", "tcp", "truncated", "udp", "unsent",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.udp = self.tcp = self.ready = self.truncated = self.malformed = self.dropped = self.unsent = 0
+        self.forwarded = self.failures = self.connections = self.refused_connections = self.compiled = 0
+        # By the four bits of the header; BADVERS counts as none of them but in its own place.
+        self.codes = [0] * (ReplyCode.BADVERS + 1)
+
+    def copy(self) -> "Counts":
+        """Return the counters as they are now."""
+        made = Counts()
+        for name in self.__slots__:
+            value = getattr(self, name)
+            setattr(made, name, list(value) if isinstance(value, list) else value)
+        return made
+
+    def add_compiled(self, core: "Core") -> None:
+        """Add what a compiled core has done."""
+        udp, tcp, unsent, codes = core.counts()
+        self.udp += udp
+        self.tcp += tcp
+        self.compiled += udp + tcp
+        self.unsent += unsent
+        for code, number in enumerate(codes):
+            self.codes[code] += number
+
+
+class ReadyAnswers:
+    """A bounded table of replies keyed on the whole query but its id, in two generations.
+
+    Those in use move to the young generation; when that is full it becomes the old one, and what was old is
+    forgotten. So a flood of names that nobody asks for again costs a hot answer at most one computation per turn.
+
+    Args:
+        limit: replies per generation.
+    """
+
+    __slots__ = ("limit", "old", "young")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.young: dict[bytes, bytes] = {}
+        self.old: dict[bytes, bytes] = {}
+
+    def keep(self, key: bytes, reply: bytes) -> None:
+        """Keep a reply, both without their ids."""
+        if len(self.young) >= self.limit:
+            self.old, self.young = self.young, {}
+        self.young[key] = reply
+
+    def find(self, key: bytes) -> bytes | None:
+        """Return the reply to a query, if there is one, and keep it for another turn."""
+        reply = self.young.get(key)
+        if reply is None and (reply := self.old.get(key)) is not None:
+            self.keep(key, reply)
+        return reply
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self.old)
+
+
+class SparingLog:
+    """Lets an event of each kind through once per interval, and counts the others.
+
+    Args:
+        seconds: a monotonic clock.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+        self._held: dict[str, int] = {}
+
+    def admits(self, kind: str) -> bool:
+        """Say whether an event of this kind may be logged now; ``kind`` is one of a few fixed words."""
+        now = self._seconds()
+        last = self._last.get(kind)
+        if last is not None and now - last < LOG_INTERVAL:
+            self._held[kind] = self._held.get(kind, 0) + 1
+            return False
+        self._last[kind] = now
+        return True
+
+    def held(self, kind: str) -> int:
+        """Return, and forget, how many events of this kind were kept back since the last one."""
+        return self._held.pop(kind, 0)
+
+
+class DNSServer:
+    """Answers packets out of the zones.
+
+    Args:
+        zones: what is served.
+        identity: the NSID and ``id.server``, which tell servers apart; at most 128 bytes, empty for none.
+        here: this machine's own address among the nodes: who ``self`` is for clients on loopback.
+        fallback: who is asked for names outside of the zones.
+        ready: how many ready answers one generation of the table holds, of about 350 bytes each.
+        seconds: a monotonic clock, for the log.
+
+    Attributes:
+        here: may be set at any time.
+        counts: the running counters, for the sockets.
+        plain: the ready answers for clients that no other names are looked up for.
+        transfers: what is done for secondaries; None where there are none.
+        core: the compiled core, which answers most queries; None where Python answers alone.
+
+    Raises:
+        ConfigurationError: the identity is too long.
+    """
+
+    def __init__(
+        self,
+        zones: Zones | UnknownZones,
+        *,
+        identity: bytes = b"",
+        here: Address | None = None,
+        fallback: Fallback | None = None,
+        ready: int = 16384,
+        seconds: Callable[[], float] = time.monotonic,
+        transfers: "Transfers | None" = None,
+    ) -> None:
+        if len(identity) > LONGEST_IDENTITY:
+            raise ConfigurationError(
+                f"the DNS identity (NSID) has {len(identity)} bytes; {LONGEST_IDENTITY} are the most that fit"
+            )
+        self.here = here
+        self.counts = Counts()
+        self.fallback = fallback
+        self.transfers = transfers
+        self.sparing = SparingLog(seconds)
+        self._identity = identity
+        self._limit = ready
+        self._allowed: dict[str, bool] = {}
+        self._in_flight = 0
+        self._zones = zones
+        self.core = self._compiled(zones)
+        # Replies differ by the RA bit; the second table is for clients that names are looked up for.
+        self.plain = ReadyAnswers(ready)
+        self._recursive = ReadyAnswers(ready)
+
+    @property
+    def zones(self) -> Zones | UnknownZones:
+        """What is served now."""
+        return self._zones
+
+    def replace(self, zones: Zones | UnknownZones) -> None:
+        """Serve other zones from the next query on; ready answers of the former ones are forgotten."""
+        self._zones = zones
+        if self.core is not None:
+            self.counts.add_compiled(self.core)
+        self.core = self._compiled(zones)
+        self.plain = ReadyAnswers(self._limit)
+        self._recursive = ReadyAnswers(self._limit)
+
+    def table(self, host: str) -> ReadyAnswers:
+        """Return the table of ready answers for a client over UDP."""
+        if self.fallback is None or not self._is_allowed(host):
+            return self.plain
+        return self._recursive
+
+    def counters(self) -> DNSCounters:
+        """Return the counters as they are now."""
+        counts = self.counts.copy()
+        if self.core is not None:
+            counts.add_compiled(self.core)
+        return DNSCounters(
+            udp=counts.udp,
+            tcp=counts.tcp,
+            ready=counts.ready,
+            codes={_code_name(code): number for code, number in enumerate(counts.codes) if number},
+            truncated=counts.truncated,
+            malformed=counts.malformed,
+            dropped=counts.dropped,
+            unsent=counts.unsent,
+            forwarded=counts.forwarded,
+            failures=counts.failures,
+            connections=counts.connections,
+            refused_connections=counts.refused_connections,
+            table=len(self.plain) + len(self._recursive),
+            compiled=counts.compiled,
+        )
+
+    def respond(self, packet: bytes, host: str, *, tcp: bool) -> "bytes | Deferred[bytes | None] | ZoneStream | None":
+        """Answer one packet.
+
+        Args:
+            packet: the message.
+            host: the client's address as the socket gives it, with or without a scope.
+            tcp: it came over TCP.
+
+        Returns:
+            The reply, None when there must be none, or a Deferred with one of the two that never fails. Over TCP also
+            the stream of a zone transfer.
+        """
+        counts = self.counts
+        if tcp:
+            if self.core is not None and (reply := self.core.answer(packet, True)) is not None:
+                return reply
+            counts.tcp += 1
+        else:
+            counts.udp += 1
+            ready = self.table(host).find(packet[2:])
+            if ready is not None:
+                counts.ready += 1
+                counts.codes[ready[1] & 15] += 1
+                return packet[:2] + ready
+        try:
+            query = read_query(packet)
+        except UnreadableError as error:
+            counts.malformed += 1
+            if error.reply is None:
+                counts.dropped += 1
+            else:
+                counts.codes[error.reply[3] & 15] += 1
+            return error.reply
+        try:
+            if self.transfers is not None and self.transfers.concerns(query):
+                return self._transferred(self.transfers, query, packet, _address(host), tcp=tcp)
+            return self._answered(query, packet, host, tcp=tcp)
+        except Exception:  # noqa: BLE001 - the loop lives on, and the client is told
+            return self._failed(query, Failure(), recursion=False, tcp=tcp)
+
+    def _answered(self, query: Query, packet: bytes, host: str, *, tcp: bool) -> bytes | Deferred[bytes | None]:
+        asker = _address(host)
+        recursion = self.fallback is not None and self._is_allowed(host)
+        answer = self._answer(query, asker)
+        edns = query.edns
+        if not answer.ours and recursion and query.recursion_desired and (edns is None or edns.version == 0):
+            if self._in_flight < MOST_FORWARDED:
+                return Deferred.fromCoroutine(self._forwarded(query, packet, asker, tcp=tcp))
+            answer = FAILED
+        reply = write_reply(query, answer, tcp=tcp, recursion=recursion, identity=self._identity)
+        self._count(reply, ReplyCode.BADVERS if edns is not None and edns.version else answer.code)
+        if tcp or answer.personal or len(packet) > LONGEST_READY_QUERY or reply[2] & _TRUNCATED:
+            return reply
+        # An option (a cookie) may differ each time, and such a query never comes again.
+        if edns is None or (not edns.options and edns.version == 0):
+            (self._recursive if recursion else self.plain).keep(packet[2:], reply[2:])
+        return reply
+
+    def _transferred(
+        self, transfers: "Transfers", query: Query, packet: bytes, asker: Address, *, tcp: bool
+    ) -> "bytes | ZoneStream":
+        def ordinary(reserve: int) -> bytes:
+            return write_reply(query, self._answer(query, asker), tcp=tcp, identity=self._identity, reserve=reserve)
+
+        reply = transfers.respond(query, packet, asker, ordinary, tcp=tcp)
+        if isinstance(reply, bytes):
+            self._count(reply, reply[3] & 15)
+        else:
+            self.counts.codes[ReplyCode.NOERROR] += 1
+        return reply
+
+    def _compiled(self, zones: Zones | UnknownZones) -> "Core | None":
+        # Where names are looked up for some clients, replies differ by client in the RA bit, which it does not know.
+        return compiled_core(zones, self._identity) if self.fallback is None else None
+
+    def _answer(self, query: Query, asker: Address) -> Answer:
+        if query.class_ == RecordClass.CH:
+            return server_text(folded(query.name), query.type, self._identity)
+        if self.here is not None and asker.is_loopback:
+            asker = self.here
+        return self._zones.answer(query.name, query.type, query.class_, asker)
+
+    async def _forwarded(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> bytes | None:
+        assert self.fallback is not None
+        self.counts.forwarded += 1
+        self._in_flight += 1
+        try:
+            reply = await self.fallback.forward(query, packet, asker, tcp=tcp)
+        except Exception:  # noqa: BLE001 - whatever the fallback ran into, the client is told
+            return self._failed(query, Failure(), recursion=True, tcp=tcp)
+        finally:
+            self._in_flight -= 1
+        if reply is None:
+            self.counts.dropped += 1
+            return None
+        reply = packet[:2] + reply[2:]
+        self._count(reply, reply[3] & 15)
+        return reply
+
+    def _failed(self, query: Query, failure: Failure, *, recursion: bool, tcp: bool) -> bytes:
+        self.counts.failures += 1
+        if self.sparing.admits("failure"):
+            log.failure(
+                "DNS: cannot answer {name} type {type}, so SERVFAIL; {held} more since the last message",
+                failure=failure,
+                name=query.text,
+                type=query.type,
+                held=self.sparing.held("failure"),
+            )
+        reply = write_reply(query, FAILED, tcp=tcp, recursion=recursion)
+        self._count(reply, FAILED.code)
+        return reply
+
+    def _count(self, reply: bytes, code: int) -> None:
+        self.counts.codes[code] += 1
+        if reply[2] & _TRUNCATED:
+            self.counts.truncated += 1
+
+    def _is_allowed(self, host: str) -> bool:
+        allowed = self._allowed.get(host)
+        if allowed is None:
+            assert self.fallback is not None
+            try:
+                allowed = self.fallback.allows(_address(host))
+            except Exception:  # noqa: BLE001 - a broken access list allows nobody and stops nothing
+                allowed = False
+                if self.sparing.admits("allows"):
+                    log.failure("DNS: the access list of lookups failed for {host}", host=host)
+            if len(self._allowed) >= self._limit:
+                self._allowed.clear()
+            self._allowed[host] = allowed
+        return allowed
+
+
+def _code_name(code: int) -> str:
+    # A fallback relays codes that we never give.
+    return _CODE_NAMES.get(code, f"RCODE{code}")
+
+
+@lru_cache(maxsize=4096)
+def _address(host: str) -> Address:
+    """Read an address as a socket gives it; a link-local one carries its scope."""
+    return ip_address(host.partition("%")[0])

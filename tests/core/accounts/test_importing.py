@@ -1,0 +1,349 @@
+"""Taking over accounts from files: what is made, what is changed, what is left out and why."""
+
+import json
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beonss.core.accounts import intents
+from beonss.core.accounts.entries import Aging, Password
+from beonss.core.accounts.importing import (
+    batch_from_json,
+    gather,
+    group_changes,
+    plan,
+    split_hash,
+    to_json,
+    user_changes,
+)
+from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, read
+from beonss.core.accounts.view import AccountView
+from beonss.core.replication.registers import Register, Stamp
+from beonss.errors import ConfigurationError, MalformedError, Refused
+
+FILES = {
+    "passwd": (
+        b"root:x:0:0:root:/root:/bin/sh\n"
+        b"frodo:x:1001:1001:Frodo B\xe9utlin:/home/frodo:/bin/tcsh\n"
+        b"sam:x:1002:1002:Sam:/home/sam:/bin/sh\n"
+        b"sam:x:1009:1002:Sam again:/home/sam:/bin/sh\n"
+        b"rosie:x:1002:1002:Same uid:/home/rosie:/bin/sh\n"
+        b"evil:x:1010:0:Root's group:/:/bin/sh\n"
+        b"nobody:x:65534:65534::/:/bin/false\n"
+        b"what is this\n"
+        b"+::::::\n"
+    ),
+    "shadow": b"root:*:1::::::\nfrodo:$6$f$1:19000:0:99999:7:::\nsam:!$6$s$1:19000::::::\n",
+    "group": b"root:x:0:\nhobbits:x:1100:frodo,sam,merry\nsam:x:1100:\nusers:x:100:frodo\n",
+}
+
+
+def gathered(**options):
+    files = {**FILES, **{name: options.pop(name) for name in tuple(FILES) if name in options}}
+    return gather(
+        *(read(kind, files[kind.name]) if files[kind.name] is not None else None for kind in (PASSWD, SHADOW, GROUP)),
+        **options,
+    )
+
+
+class Master:
+    """Registers and a view, with the stamps a store would give."""
+
+    def __init__(self):
+        self.view = AccountView()
+        self.sequence = count(1)
+
+    def write(self, changes):
+        self.view.apply(
+            Register(change.key, change.value, Stamp(number, "0" * 32, number))
+            for change, number in zip(changes, self.sequence, strict=False)
+        )
+
+    def take(self, batch, **options):
+        made = plan(self.view, batch, **options)
+        for step in made.users:
+            self.write(user_changes(self.view, step, 1))
+        for step in made.groups:
+            self.write(group_changes(self.view, step, 1))
+        return made
+
+
+def actions(made):
+    return {(item.kind, item.name): item.action for item in made.items}
+
+
+def test_what_is_gathered_and_what_is_not():
+    batch = gathered()
+    assert [record.entry.name for record in batch.users] == ["frodo", "sam"]
+    assert [record.entry.name for record in batch.groups] == ["hobbits"]
+    assert batch.below_floor == 4
+    assert [(skipped.source, skipped.line, skipped.name) for skipped in batch.skipped] == [
+        ("passwd", 8, ""),
+        ("passwd", 4, "sam"),
+        ("passwd", 5, "rosie"),
+        ("passwd", 6, "evil"),
+        ("group", 3, "sam"),
+    ]
+    frodo, sam = batch.users
+    assert frodo.password == Password("$6$f$1", 19000)
+    assert frodo.aging == Aging(0, 99999, 7)
+    assert (sam.password, sam.locked) == (Password("$6$s$1", 19000), True)
+
+
+def test_without_shadow_hashes_of_passwd_count_and_x_says_nothing():
+    batch = gathered(shadow=None, passwd=b"a:$1$a$1:1001:100:::\nb:x:1002:100:::\n", group=None)
+    assert batch.users[0].password == Password("$1$a$1")
+    assert (batch.users[1].password, batch.users[1].locked, batch.users[1].aging) == (None, None, None)
+
+
+@pytest.mark.parametrize("data", [b"", b"root:x:0:0::/:/bin/sh\n", b"\0\0\0", b"+::::::\n"])
+def test_an_empty_or_wrong_file_is_refused(data):
+    with pytest.raises(ConfigurationError, match="nothing to import"):
+        gathered(passwd=data, group=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$6$x", ("$6$x", False)),
+        ("!$6$x", ("$6$x", True)),
+        ("!!$6$x", ("$6$x", True)),
+        ("*LK*$6$x", ("$6$x", True)),
+        ("*", (None, False)),
+        ("!", (None, False)),
+        ("!!", (None, False)),
+        ("!*", (None, True)),
+        ("", (None, False)),
+        ("x", (None, False)),
+        ("*NP*", (None, False)),
+    ],
+)
+def test_password_fields(text, expected):
+    assert split_hash(text) == expected
+
+
+def test_an_import_makes_users_and_groups_with_their_members():
+    master = Master()
+    made = master.take(gathered())
+    assert actions(made) == {("user", "frodo"): "create", ("user", "sam"): "create", ("group", "hobbits"): "create"}
+    assert made.unknown_members == (("hobbits", "merry"),)
+    frodo, sam = master.view.user("frodo"), master.view.user("sam")
+    assert (frodo.entry.gecos, frodo.password.hash, frodo.locked) == ("Frodo B\udce9utlin", "$6$f$1", False)
+    assert (sam.password.hash, sam.locked) == ("$6$s$1", True)
+    assert master.view.group("hobbits").members == ("frodo", "sam")
+
+
+def test_the_same_import_again_changes_nothing():
+    master = Master()
+    master.take(gathered())
+    made = plan(master.view, gathered())
+    assert set(actions(made).values()) == {"unchanged"}
+    assert (made.users, made.groups) == ((), ())
+    assert made.counts == {"user:unchanged": 2, "group:unchanged": 1}
+
+
+def test_the_same_file_on_two_masters_gives_the_same_objects():
+    one, two = Master(), Master()
+    one.take(gathered())
+    two.take(gathered())
+    assert {user.id for user in one.view.users()} == {user.id for user in two.view.users()}
+    assert one.view.group("hobbits").id == two.view.group("hobbits").id
+
+
+def test_changes_are_told_part_by_part():
+    master = Master()
+    master.take(gathered())
+    passwd = FILES["passwd"].replace(b"/bin/tcsh", b"/bin/zsh").replace(b"x:1001:1001", b"x:1001:1100")
+    group = b"hobbits:x:1100:frodo\nusers:x:1100:\n"
+    made = master.take(gathered(passwd=passwd, group=group))
+    assert made.items[0].details == ("gid", "shell")
+    assert made.items[2].action == "unchanged", "an import takes nobody out of a group"
+    assert master.view.user("frodo").entry.shell == "/bin/zsh"
+    assert master.view.group("hobbits").members == ("frodo", "sam")
+
+
+def test_members_are_added():
+    master = Master()
+    master.take(gathered())
+    made = master.take(gathered(passwd=b"merry:x:1003:100:::\n", shadow=b"", group=b"hobbits:x:1100:frodo,merry\n"))
+    assert made.items[-1].details == ("+merry",)
+    assert master.view.group("hobbits").members == ("frodo", "merry", "sam")
+
+
+def test_an_older_password_does_not_replace_a_newer_one_unless_told_to():
+    master = Master()
+    master.take(gathered())
+    master.write(intents.set_password(master.view, "frodo", Password("$6$f$new", 19500)))
+    made = master.take(gathered())
+    assert made.items[0].action == "unchanged"
+    assert "password kept" in made.items[0].details[0]
+    assert master.view.user("frodo").password.hash == "$6$f$new"
+    master.take(gathered(), overwrite=True)
+    assert master.view.user("frodo").password.hash == "$6$f$1"
+    newer = FILES["shadow"].replace(b"$6$f$1:19000", b"$6$f$2:19600")
+    master.take(gathered(shadow=newer))
+    assert master.view.user("frodo").password == Password("$6$f$2", 19600)
+
+
+def test_an_import_locks_but_unlocks_only_when_told_to():
+    master = Master()
+    master.take(gathered())
+    master.write(intents.set_lock(master.view, "frodo", locked=True))
+    assert master.take(gathered()).items[0].details == ("stays locked: --overwrite unlocks it",)
+    assert master.view.user("frodo").locked
+    master.take(gathered(), overwrite=True)
+    assert not master.view.user("frodo").locked
+
+
+def test_numbers_and_owners_are_never_changed():
+    master = Master()
+    master.take(gathered())
+    passwd = b"frodo:x:2001:100:::\nother:x:1002:100:::\n"
+    made = plan(master.view, gathered(passwd=passwd, group=b"hobbits:x:1500:\nelves:x:1100:\n"))
+    assert set(actions(made).values()) == {"skip"}
+    assert [item.details[0] for item in made.items] == [
+        "has uid 1001 here and 2001 in the file; numbers are never changed",
+        "uid 1002 belongs to sam here",
+        "has gid 1100 here and 1500 in the file; numbers are never changed",
+        "gid 1100 belongs to hobbits here",
+    ]
+
+
+def test_the_deleted_do_not_come_back_unless_told_to():
+    master = Master()
+    master.take(gathered())
+    master.write(intents.delete_user(master.view, "frodo"))
+    master.write(intents.delete_group(master.view, "hobbits"))
+    made = master.take(gathered())
+    assert actions(made) == {("user", "frodo"): "skip", ("user", "sam"): "unchanged", ("group", "hobbits"): "skip"}
+    reused = plan(master.view, gathered(passwd=b"bilbo:x:1001:100:::\n", group=b"elves:x:1100:\n"))
+    assert {item.details[0] for item in reused.items} == {
+        "uid 1001 was used before here; --revive uses it again",
+        "gid 1100 was used before here; --revive uses it again",
+    }
+    master.take(gathered(), revive=True)
+    assert master.view.user("frodo") is not None
+    assert master.view.group("hobbits").members == ("frodo", "sam")
+
+
+def test_what_can_be_no_account_is_left_out():
+    batch = batch_from_json(
+        [
+            {"name": "a\nb", "uid": 5000, "gid": 100, "gecos": "", "home": "/", "shell": ""},
+            {"name": "a", "uid": 5000, "gid": 100, "gecos": "x\ny", "home": "/", "shell": ""},
+            {"name": "b", "uid": 5001, "gid": 100, "gecos": "", "home": "/", "shell": "", "hash": "a:b"},
+            {"name": "c", "uid": 0, "gid": 100, "gecos": "", "home": "/", "shell": ""},
+        ],
+        [{"name": "-g", "gid": 7000}],
+    )
+    assert set(actions(plan(AccountView(), batch)).values()) == {"skip"}
+
+
+def test_aging_is_taken_over():
+    master = Master()
+    master.take(gathered())
+    made = master.take(gathered(shadow=FILES["shadow"].replace(b":99999:", b":90:")))
+    assert made.items[0].details == ("aging",)
+    assert master.view.user("frodo").aging == Aging(0, 90, 7)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"aging": 3}, {"locked": "no"}, {"uid": None}, {"uid": True}, {"gid": -1}, {"hash": 3}, {"gecos": None}]
+)
+def test_records_that_are_none(wrong):
+    good = {"name": "a", "uid": 5000, "gid": 100, "gecos": "", "home": "/", "shell": ""}
+    assert len(batch_from_json([good], None).users) == 1
+    with pytest.raises(MalformedError):
+        batch_from_json([{**good, **wrong}], None)
+
+
+def test_the_clusters_floor_counts_whatever_the_files_reader_allowed():
+    made = plan(AccountView(), gathered(), uid_floor=1002, gid_floor=1101)
+    assert actions(made) == {("user", "frodo"): "skip", ("user", "sam"): "create", ("group", "hobbits"): "skip"}
+
+
+def test_a_shown_plan_knows_the_users_of_its_other_parts():
+    batch = gathered(passwd=None, shadow=None)
+    assert plan(AccountView(), batch, coming=["frodo", "sam"]).unknown_members == (("hobbits", "merry"),)
+
+
+def test_a_step_that_no_longer_fits_is_refused():
+    master = Master()
+    made = plan(master.view, gathered())
+    master.take(gathered())
+    with pytest.raises(Refused):
+        user_changes(master.view, made.users[0], 1)
+
+
+def test_records_cross_the_control_socket_unchanged():
+    batch = gathered()
+    text = json.dumps([[to_json(record) for record in batch.users], [to_json(record) for record in batch.groups]])
+    again = batch_from_json(*json.loads(text))
+    assert (again.users, again.groups) == (batch.users, batch.groups)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+mangled = st.fixed_dictionaries(
+    {
+        "name": json_values,
+        "uid": json_values,
+        "gid": json_values,
+        "gecos": json_values,
+        "home": st.just("/"),
+        "shell": st.just(""),
+    },
+    optional={
+        "hash": json_values,
+        "changed": json_values,
+        "locked": json_values,
+        "aging": json_values,
+        "members": json_values,
+    },
+)
+
+
+@given(json_values | st.lists(mangled, max_size=2), json_values | st.lists(mangled, max_size=2))
+def test_any_json_is_records_or_malformed(users, groups):
+    try:
+        batch = batch_from_json(users, groups)
+    except MalformedError:
+        return
+    plan(AccountView(), batch)
+
+
+@given(st.binary(max_size=400), st.binary(max_size=400), st.binary(max_size=400))
+def test_any_files_are_planned_or_refused(passwd, shadow, group):
+    try:
+        batch = gathered(passwd=passwd, shadow=shadow, group=group, uid_floor=0, gid_floor=0)
+    except ConfigurationError:
+        return
+    Master().take(batch)
+
+
+def test_no_repr_shows_a_hash():
+    batch = gathered()
+    made = plan(AccountView(), batch)
+    assert "$6$" not in repr(batch) + repr(made)
+
+
+@pytest.mark.parametrize(
+    ("password", "days", "says"),
+    [
+        ("hunter2", "19000", "no hash"),
+        ("$6$salt$hash", "99999999999999", "out of bounds"),
+        ("$6$salt$hash", "19000", ""),
+    ],
+)
+def test_a_plain_word_or_an_absurd_day_leaves_the_user_out_and_says_so(password, days, says):
+    """Neither stops the rest of the import, and no part of the field is told."""
+    passwd = read(PASSWD, b"sam:x:2001:2000::/home/sam:/bin/sh\nrosie:x:2002:2000::/home/rosie:/bin/sh\n")
+    shadow = read(SHADOW, f"sam:{password}:{days}::::::\nrosie:*:::::::\n".encode())
+    batch = gather(passwd, shadow, None)
+    assert [user.entry.name for user in batch.users] == (["rosie"] if says else ["sam", "rosie"])
+    assert all(says in one.reason and "hunter2" not in one.reason for one in batch.skipped)
