@@ -5,9 +5,6 @@ table the composition root fills; this module knows none of them. The protocol i
 :mod:`beonss.wire.control`.
 """
 
-import errno
-import socket
-import stat
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
-from beonss.net.peercred import peer_of
+from beonss.net.unixsocket import clear_stale_socket, peer_of
 from beonss.wire.control import OK, End, Event, LineBuffer, decode_request, encode_reply
 
 #: Tells the asker one thing: the name of an event and its data.
@@ -375,29 +372,6 @@ class ControlFactory(Factory):
         self._users[uid] -= 1
         if not self._users[uid]:
             del self._users[uid]
-
-
-def clear_stale_socket(path: Path) -> None:
-    """Remove the socket that a daemon left behind when it was killed.
-
-    Raises:
-        ConfigurationError: somebody answers there, or what is there is no socket: it is left alone.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be examined: {error.strerror}") from None
-    if not stat.S_ISSOCK(mode):
-        raise ConfigurationError(f"{path}: is no socket; remove it, or name another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        result = probe.connect_ex(str(path))
-    # EAGAIN is a full queue: there is a listener, only a busy one.
-    if result != errno.ECONNREFUSED:
-        raise ConfigurationError(f"{path}: another daemon listens here; stop it first, or name another path")
-    path.unlink(missing_ok=True)
 
 
 def listen_control(reactor: IReactorUNIX, path: Path, factory: ControlFactory, mode: int = 0o666) -> IListeningPort:

@@ -33,9 +33,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from beonss.errors import ConfigurationError, MalformedError, Unavailable
-from beonss.net.control import clear_stale_socket
 from beonss.net.pam import PamDoor
-from beonss.net.peercred import Peer, peer_of
+from beonss.net.unixsocket import Peer, clear_stale_socket, peer_of
 from beonss.wire.nslcd import Query, Request, RequestReader, action_of
 from beonss.wire.nslcd_answer import Answers
 

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from beonss.core.accounts.aging import AccountState
 from beonss.core.accounts.lookup import Lookups
 from beonss.errors import BeonssError, Refused
-from beonss.net.peercred import Peer
+from beonss.net.unixsocket import Peer
 from beonss.wire import nslcd_reply as reply
 from beonss.wire.nslcd import (
     Authenticate,

@@ -1,7 +1,6 @@
 """The control socket: who may ask what, one request after the other, and what a bad or absent asker can do."""
 
 import os
-import socket
 
 import pytest
 from pytest_twisted import blockon, ensureDeferred
@@ -16,7 +15,6 @@ from beonss.net.control import (
     ControlFactory,
     Limits,
     Operation,
-    clear_stale_socket,
     listen_control,
     peer_credentials,
 )
@@ -268,23 +266,6 @@ def test_whom_the_kernel_does_not_name_is_turned_away(daemon, logged_errors):
     assert asker.transport.disconnected
     asker.hang_up()
     assert len(logged_errors.flush(OSError)) == 1
-
-
-def test_a_stale_socket_is_removed_and_a_live_one_is_not(tmp_path):
-    path = tmp_path / "control"
-    clear_stale_socket(path)
-    with socket.socket(socket.AF_UNIX) as live:
-        live.bind(str(path))
-        live.listen(0)
-        with pytest.raises(ConfigurationError, match="another daemon"):
-            clear_stale_socket(path)
-        assert path.exists()
-    clear_stale_socket(path)
-    assert not path.exists()
-    path.write_text("precious")
-    with pytest.raises(ConfigurationError, match="no socket"):
-        clear_stale_socket(path)
-    assert path.read_text() == "precious"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from beonss.core.accounts.lookup import Lookups, Rules
 from beonss.core.accounts.view import AccountView
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.net.nslcd import PIECE, Limits, NslcdFactory, listen_nslcd
-from beonss.net.peercred import Peer
+from beonss.net.unixsocket import Peer
 from beonss.wire.nslcd import Action
 from beonss.wire.nslcd_answer import Answers
 

@@ -12,7 +12,7 @@ from beonss.core.accounts.lookup import Lookups
 from beonss.core.accounts.view import AccountView
 from beonss.errors import Refused, StoreError, Unavailable
 from beonss.net.pam import CODES, PamDoor, PamResult, verdict
-from beonss.net.peercred import Peer
+from beonss.net.unixsocket import Peer
 from beonss.wire.nslcd import (
     Authenticate,
     Authorise,

@@ -13,7 +13,7 @@ from beonss.daemon.passwords.authority import ChangeRequest, Passwords
 from beonss.daemon.passwords.relayed import Link, RelayedPasswords
 from beonss.errors import MalformedError, Refused
 from beonss.net.pam import CODES, PamResult, verdict
-from beonss.net.peercred import Peer
+from beonss.net.unixsocket import Peer
 from beonss.wire.nslcd import PamCode
 
 #: The kind of request with which a node asks how an account stands.

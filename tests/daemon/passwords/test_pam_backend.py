@@ -10,7 +10,7 @@ from beonss.core.passwords.change import Outcome
 from beonss.daemon.passwords.authority import AuthResult
 from beonss.daemon.passwords.pam_backend import MasterPam, NodePam, standing_requests
 from beonss.errors import MalformedError, Refused
-from beonss.net.peercred import Peer
+from beonss.net.unixsocket import Peer
 from beonss.wire.nslcd import PamCode
 
 PEER = Peer(1, 5001, 5000)

@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from beonss.net.peercred import Peer, peer_of
+from beonss.errors import ConfigurationError
+from beonss.net.unixsocket import Peer, clear_stale_socket, peer_of
 
 
 class Transport:
@@ -53,3 +54,20 @@ def test_errors_of_the_kernel_are_told():
 
     with pytest.raises(OSError, match="not available"):
         peer_of(Transport(Broken()))
+
+
+def test_a_stale_socket_is_removed_and_a_live_one_is_not(tmp_path):
+    path = tmp_path / "control"
+    clear_stale_socket(path)
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(str(path))
+        live.listen(0)
+        with pytest.raises(ConfigurationError, match="another daemon"):
+            clear_stale_socket(path)
+        assert path.exists()
+    clear_stale_socket(path)
+    assert not path.exists()
+    path.write_text("precious")
+    with pytest.raises(ConfigurationError, match="no socket"):
+        clear_stale_socket(path)
+    assert path.read_text() == "precious"

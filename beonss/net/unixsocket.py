@@ -1,0 +1,65 @@
+"""UNIX sockets: who is at the other end, told by the kernel and not by the other end; and paths left by the dead."""
+
+import errno
+import socket
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beonss.errors import ConfigurationError
+
+_UCRED = struct.Struct("3i")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A local process, as it was when it connected (SO_PEERCRED, unix(7)).
+
+    A set-user-ID program such as passwd(1) counts as the user it runs as, root.
+
+    Attributes:
+        pid: its process id then; for logs only, it may be another process by now.
+        uid: its effective user id.
+        gid: its effective group id.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_of(transport: Any) -> Peer:
+    """Return the peer of a connected Twisted transport over a UNIX socket.
+
+    Raises:
+        OSError: the kernel does not tell; then nobody may be let in.
+    """
+    raw = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, gid = _UCRED.unpack(raw)
+    # The kernel's numbers are unsigned; 2**32 - 1 stands for "not known".
+    return Peer(pid, uid & 0xFFFFFFFF, gid & 0xFFFFFFFF)
+
+
+def clear_stale_socket(path: Path) -> None:
+    """Remove the socket that a daemon left behind when it was killed.
+
+    Raises:
+        ConfigurationError: somebody answers there, or what is there is no socket: it is left alone.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be examined: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise ConfigurationError(f"{path}: is no socket; remove it, or name another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        result = probe.connect_ex(str(path))
+    # EAGAIN is a full queue: there is a listener, only a busy one.
+    if result != errno.ECONNREFUSED:
+        raise ConfigurationError(f"{path}: another daemon listens here; stop it first, or name another path")
+    path.unlink(missing_ok=True)
