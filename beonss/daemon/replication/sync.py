@@ -5,13 +5,13 @@ peer holds is learned from its questions to us, its clock and description from i
 """
 
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.defer import TimeoutError as TooLate
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -31,6 +31,7 @@ from beonss.net.calling import Caller
 from beonss.net.connection import Timing
 from beonss.net.nodefeed import NodeFeed
 from beonss.net.parts import NodeRequests
+from beonss.net.sockets import listening_socket
 from beonss.net.sync_client import PullConnection
 from beonss.net.sync_port import Caps, SyncPort
 from beonss.net.sync_server import ServerConnection
@@ -44,6 +45,8 @@ from beonss.wire.sync import Heartbeat, Hello, Refusal, RosterUpdate
 MAXIMUM_DESCRIPTION = 3 << 20
 #: Seconds between two writes of what the peers acknowledged; what is lost of it in a crash is only said again.
 REMEMBER = 5.0
+#: Callers that wait to be taken: after a power cut all nodes come at once.
+BACKLOG = 1024
 #: Seconds that another master may take to answer a request.
 ASKING = 5.0
 
@@ -125,14 +128,20 @@ class Sync:
         Raises:
             ConfigurationError: it cannot be bound; the text says what to do.
         """
-        factory = serving(self.identity, self.port, self.reactor, self.port.admits)
         try:
-            port: IListeningPort = self.reactor.listenTCP(endpoint.port, factory, 1024, endpoint.host)
-        except CannotListenError as error:
+            bound = listening_socket(endpoint.host, endpoint.port, BACKLOG, both=True)
+        except OSError as error:
             raise ConfigurationError(
-                f"the port for masters and nodes, {endpoint}, cannot be opened: {error.socketError}; end the program "
+                f"the port for masters and nodes, {endpoint}, cannot be opened: {error.strerror}; end the program "
                 f"that holds it, or choose another address with --sync-listen"
             ) from None
+        with bound:
+            return self.adopt(bound)
+
+    def adopt(self, bound: socket.socket) -> IListeningPort:
+        """Serve on a socket that listens already; it is copied, and the caller's may be closed."""
+        factory = serving(self.identity, self.port, self.reactor, self.port.admits)
+        port: IListeningPort = self.reactor.adoptStreamPort(bound.fileno(), bound.family, factory)
         self._ports.append(port)
         return port
 

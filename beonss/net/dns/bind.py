@@ -1,12 +1,15 @@
 """Binding DNS sockets, and telling an operator why one cannot be bound."""
 
+import contextlib
 import errno
 import os
 import socket
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 from beonss.core.zones.records import Address
 from beonss.errors import ConfigurationError
+from beonss.net.sockets import bound_socket, listening_socket
 
 # socket(7): needs CAP_NET_ADMIN and goes beyond net.core.rmem_max; Python has no name for it.
 _SO_RCVBUFFORCE = 33
@@ -14,6 +17,8 @@ _SO_RCVBUFFORCE = 33
 _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT = 10, 5
 # Ten thousand nodes ask in the same instant after a power cut.
 _RECEIVE_BUFFER = 4 << 20
+#: TCP connections that wait to be taken.
+BACKLOG = 128
 
 
 class BindError(ConfigurationError):
@@ -62,50 +67,56 @@ def bind_failure(error: OSError, host: str, port: int, transport: str) -> BindEr
             )
         case errno.EADDRNOTAVAIL:
             return BindError(
-                f"{where} cannot be opened: {host} is not an address of this machine (yet); bring its interface up "
-                "or pass --dns-listen"
+                f"{where} cannot be opened: {host} is not an address of this machine, and this system cannot wait for "
+                "it; bring its interface up or pass --dns-listen"
             )
         case number:
             return BindError(f"{where} cannot be opened: {os.strerror(number) if number else error}")
 
 
-def bound_udp_socket(host: str, port: int) -> socket.socket:
-    """Return a non-blocking UDP socket bound to one address.
+def bound_udp_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a non-blocking UDP socket bound to one address, which need not be there yet.
+
+    Args:
+        host: the address.
+        port: 0 lets the system choose.
+        shared: sockets of other processes of ours take part of the packets (SO_REUSEPORT).
 
     Raises:
         BindError: it cannot be.
     """
-    address = listening_address(host)
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        # Only getaddrinfo turns the scope of a link-local address into a number.
-        where = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4]
-    except (OSError, ValueError):
-        raise BindError(
-            f"cannot answer DNS on {host!r}: there is no such interface; pass --dns-listen ADDRESS"
-        ) from None
-    try:
-        udp = socket.socket(family, socket.SOCK_DGRAM)
-    except OSError as error:
-        raise bind_failure(error, host, port, "UDP") from error
-    try:
-        udp.setblocking(False)
-        if family == socket.AF_INET6:
-            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        udp.bind(where)
-    except OSError as error:
-        udp.close()
-        raise bind_failure(error, host, port, "UDP") from error
-    _tune(udp, family)
+    with _telling(host, port, "UDP"):
+        udp = bound_socket(host, port, socket.SOCK_DGRAM, shared=shared)
+    tune_udp(udp)
     return udp
 
 
-def _tune(udp: socket.socket, family: int) -> None:
+def bound_tcp_socket(host: str, port: int, backlog: int = BACKLOG, *, shared: bool = False) -> socket.socket:
+    """Return a non-blocking TCP socket that listens; arguments and errors as for :func:`bound_udp_socket`."""
+    with _telling(host, port, "TCP"):
+        return listening_socket(host, port, backlog, shared=shared)
+
+
+@contextlib.contextmanager
+def _telling(host: str, port: int, transport: str) -> Iterator[None]:
+    """Tell of errors in words; a socket of its own for each address is made only for what is one."""
+    listening_address(host)
+    try:
+        yield
+    except (socket.gaierror, ValueError):
+        raise BindError(
+            f"cannot answer DNS on {host!r}: there is no such interface; pass --dns-listen ADDRESS"
+        ) from None
+    except OSError as error:
+        raise bind_failure(error, host, port, transport) from error
+
+
+def tune_udp(udp: socket.socket) -> None:
     """Ask for what helps but may be denied."""
     wishes = [(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)]
     if os.uname().sysname == "Linux":
         wishes.append((socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER))
-        if family == socket.AF_INET:
+        if udp.family == socket.AF_INET:
             wishes.append((socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT))
     for level, option, value in wishes:
         try:

@@ -1,11 +1,11 @@
 """Everything a daemon listens on for DNS: UDP and TCP on each of its addresses, all or nothing."""
 
+import errno
 from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from beonss.core.cluster.endpoints import Endpoint
@@ -80,7 +80,7 @@ def _pair(
             return udp, listen_tcp(reactor, server, endpoint.host, udp.getHost().port, limits)
         except BindError as error:
             udp.stopListening()
-            taken = isinstance(error.__cause__, CannotListenError) and endpoint.port == 0
+            taken = getattr(error.__cause__, "errno", None) == errno.EADDRINUSE and endpoint.port == 0
             if not taken or attempt >= _ATTEMPTS:
                 raise
             attempt += 1

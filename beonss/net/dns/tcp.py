@@ -6,6 +6,7 @@ that sends no complete query in time is closed, however many single bytes it sen
 per client and in all.
 """
 
+import socket
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from struct import Struct
@@ -13,14 +14,12 @@ from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
     IListeningPort,
     IPushProducer,
-    IReactorTCP,
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -28,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from beonss.net.dns.bind import bind_failure, listening_address
+from beonss.net.dns.bind import bound_tcp_socket
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import ZoneStream
 
@@ -378,7 +377,7 @@ class TCPListener:
 
 
 def listen_tcp(
-    reactor: IReactorTCP, server: DNSServer, host: str, port: int, limits: StreamLimits | None = None
+    reactor: Any, server: DNSServer, host: str, port: int, limits: StreamLimits | None = None
 ) -> TCPListener:
     """Answer DNS over TCP on one address.
 
@@ -392,10 +391,11 @@ def listen_tcp(
     Raises:
         BindError: the address cannot be bound.
     """
-    listening_address(host)
-    streams: Any = DNSStreams(server, IReactorTime(reactor), limits or StreamLimits())
-    try:
-        listening = reactor.listenTCP(port, streams, backlog=128, interface=host)
-    except CannotListenError as error:
-        raise bind_failure(error.socketError, host, port, "TCP") from error
-    return TCPListener(listening, streams)
+    with bound_tcp_socket(host, port) as bound:
+        return adopt_tcp(reactor, server, bound, limits)
+
+
+def adopt_tcp(reactor: Any, server: DNSServer, bound: socket.socket, limits: StreamLimits | None = None) -> TCPListener:
+    """Answer DNS over TCP on a socket that listens already; it is copied, and the caller's may be closed."""
+    streams = DNSStreams(server, IReactorTime(reactor), limits or StreamLimits())
+    return TCPListener(reactor.adoptStreamPort(bound.fileno(), bound.family, streams), streams)

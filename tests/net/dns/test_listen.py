@@ -1,5 +1,6 @@
 """Opening all DNS sockets of a daemon on the real reactor: all or nothing."""
 
+import errno
 import socket
 
 import pytest
@@ -7,7 +8,6 @@ import pytest_twisted
 from support.dns_names import Names
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
@@ -91,7 +91,7 @@ def test_a_chosen_port_that_tcp_cannot_have_is_chosen_again(monkeypatch):
 
     def tcp(reactor, server, host, port, limits):
         if port < 1003:
-            raise BindError("in use") from CannotListenError(host, port, OSError())
+            raise BindError("in use") from OSError(errno.EADDRINUSE, "")
         return Port(port)
 
     monkeypatch.setattr(dns_listen, "listen_udp", udp)

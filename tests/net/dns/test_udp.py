@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.zones.zone import Zones
+from beonss.net import sockets
 from beonss.net.dns import bind as dns_bind
 from beonss.net.dns import udp as dns_udp
 from beonss.net.dns.bind import BindError, bind_failure, bound_udp_socket, listening_address
@@ -250,7 +251,14 @@ def test_a_port_in_use_is_told_in_words(listener, server, reactor):
         listen_udp(reactor, server, "127.0.0.1", port)
 
 
-def test_an_address_of_another_machine_is_told_in_words(server, reactor):
+def test_an_address_that_may_come_later_is_waited_for(server, reactor):
+    listener = listen_udp(reactor, server, "192.0.2.1", 0)
+    assert listener.getHost().host == "192.0.2.1"
+    listener.stopListening()
+
+
+def test_where_the_system_cannot_wait_for_an_address_it_is_told_in_words(server, reactor, monkeypatch):
+    monkeypatch.setattr(sockets.sys, "platform", "freebsd14")
     with pytest.raises(BindError, match=r"192\.0\.2\.1 is not an address of this machine"):
         listen_udp(reactor, server, "192.0.2.1", 0)
 
