@@ -58,7 +58,8 @@ def _table(kind: Kind, account: Mapping[str, Any]) -> Table:
     if kind == "user":
         for word in ("state", "gid", "gecos", "home", "shell"):
             table.add_row(word, plain(account[word]))
-        table.add_row("password changed", day_text(account["changed"]))
+        ending = "; must be changed at the next login" if account.get("must_change") else ""
+        table.add_row("password changed", day_text(account["changed"]) + ending)
         for word, days in account["aging"].items():
             if days is not None:
                 table.add_row(

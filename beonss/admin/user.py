@@ -111,6 +111,20 @@ def expire(
     _each("user.age", names, control, as_json, dry_run, expires=expires)
 
 
+@command.command(name="expire-password")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--withdraw", is_flag=True, help="They need not, after all.")
+@change_options
+def expire_password(
+    names: tuple[str, ...], *, withdraw: bool, control: str | None, as_json: bool, dry_run: bool
+) -> None:
+    """Have users change their passwords at the next login by password, as 'passwd -e' does.
+
+    It is said of the password that stands now: any new one, set by its owner or by root, on whatever master, ends it.
+    """
+    _each("user.expire-password", names, control, as_json, dry_run, needed=not withdraw)
+
+
 @command.command(name="age")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--minimum", type=Days(), metavar="DAYS", help="Between two changes by the user.")

@@ -9,6 +9,7 @@ from beonss.core.accounts.entries import (
     LOCK,
     PASSWORD,
     PRESENT,
+    RENEWAL,
     Aging,
     Gone,
     GroupEntry,
@@ -17,6 +18,7 @@ from beonss.core.accounts.entries import (
     Member,
     Password,
     Presence,
+    Renewal,
     UserEntry,
     Value,
     encode,
@@ -79,7 +81,8 @@ _texts = st.sampled_from(["", "x", "a:b"])
 @st.composite
 def account_rows(draw: st.DrawFn) -> Register:
     """Any row of a few users and groups that fight for a few names and numbers; some of them damaged."""
-    shape = draw(st.sampled_from(["user", "group", "entry", "member", "password", "lock", "aging", "gone", "odd"]))
+    shapes = ["user", "group", "entry", "member", "password", "lock", "aging", "gone", "renewal", "odd"]
+    shape = draw(st.sampled_from(shapes))
     identifier = draw(st.sampled_from(_user_ids + _group_ids))
     value: Value | bytes
     if shape in {"user", "group"}:
@@ -105,10 +108,13 @@ def account_rows(draw: st.DrawFn) -> Register:
         field, value = LOCK, Lock(draw(st.booleans()))
     elif shape == "aging":
         field, value = AGING, Aging(maximum=draw(st.integers(1, 2)))
+    elif shape == "renewal":
+        of = draw(stamps)
+        field, value = RENEWAL, Renewal(draw(st.sampled_from([of.time, None])), of.origin, of.sequence)
     elif shape == "gone":
         field, value = GONE, Gone()
     else:
-        field = draw(st.sampled_from([PRESENT, ENTRY, LOCK, AGING, PASSWORD, "future", member_field("x")]))
+        field = draw(st.sampled_from([PRESENT, ENTRY, LOCK, AGING, PASSWORD, RENEWAL, "future", member_field("x")]))
         value = draw(st.sampled_from([b"", b"{}", b"[]", b'{"locked":1}', b"\xff"]))
     stamp = draw(stamps)
     return row(identifier, field, value, stamp.time, stamp.origin, stamp.sequence)

@@ -22,6 +22,7 @@ ENTRY = "entry"
 PASSWORD = "password"  # noqa: S105 - the name of a register
 AGING = "aging"
 LOCK = "lock"
+RENEWAL = "renewal"
 PRESENT = "present"
 #: A deletion has a register of its own, so that a creation written elsewhere at the same time cannot undo it.
 GONE = "gone"
@@ -30,7 +31,7 @@ MEMBER_PREFIX = "member:"
 DOCUMENT_PREFIX = "document:"
 
 #: Fields that only masters hold; nodes and relays never see them.
-PRIVATE_FIELDS = frozenset({PASSWORD, AGING})
+PRIVATE_FIELDS = frozenset({PASSWORD, AGING, RENEWAL})
 #: Fields that may leave the masters. One that this version does not know is not among them.
 PUBLIC_FIELDS = frozenset({ENTRY, LOCK, PRESENT, GONE})
 PUBLIC_PREFIXES = (MEMBER_PREFIX, DOCUMENT_PREFIX)
@@ -140,6 +141,24 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """Which password must be changed at the next login (field ``renewal``; decision 0026).
+
+    It names one value of the register ``password`` by its stamp, so that any other password, wherever and however it
+    was set, needs no renewal, and a demand never brings an older password back.
+
+    Attributes:
+        time: ms, as in the stamp; None: of none, the demand was withdrawn.
+        origin: incarnation, as in the stamp.
+        sequence: as in the stamp.
+    """
+
+    time: int | None
+    origin: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """Whether a user belongs to a group (field ``member:<user id>``)."""
 
@@ -156,8 +175,8 @@ class Gone:
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
-Value = Presence | UserEntry | GroupEntry | Password | Aging | Lock | Member | Gone
-V = TypeVar("V", Presence, UserEntry, GroupEntry, Password, Aging, Lock, Member, Gone)
+Value = Presence | UserEntry | GroupEntry | Password | Aging | Lock | Renewal | Member | Gone
+V = TypeVar("V", Presence, UserEntry, GroupEntry, Password, Aging, Lock, Renewal, Member, Gone)
 
 
 def encode(value: Value) -> bytes:
@@ -222,7 +241,7 @@ def _shape(kind: type[Value]) -> tuple[tuple[str, type, bool], ...]:
 _KINDS: dict[object, str] = {"user": "user", "group": "group"}
 
 _SHAPES: dict[type[Value], tuple[tuple[str, type, bool], ...]] = {
-    kind: _shape(kind) for kind in (Presence, UserEntry, GroupEntry, Password, Aging, Lock, Member, Gone)
+    kind: _shape(kind) for kind in (Presence, UserEntry, GroupEntry, Password, Aging, Lock, Renewal, Member, Gone)
 }
 
 

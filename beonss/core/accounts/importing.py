@@ -358,7 +358,7 @@ def _plan_user(view: AccountView, record: UserRecord, overwrite: bool, revive: b
     if password is not None and known.password is not None:
         if password.hash == known.password.hash:
             password = None
-        elif not overwrite and (password.changed or 0) <= (known.password.changed or 0):
+        elif not overwrite and (password.changed or 0) <= (intents.password_day(view, known) or 0):
             details.append("password kept: the one held here is not older")
             password = None
     if password is not None:

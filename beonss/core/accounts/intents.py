@@ -13,6 +13,7 @@ from beonss.core.accounts.entries import (
     LOCK,
     PASSWORD,
     PRESENT,
+    RENEWAL,
     Aging,
     Gone,
     GroupEntry,
@@ -21,8 +22,10 @@ from beonss.core.accounts.entries import (
     Member,
     Password,
     Presence,
+    Renewal,
     UserEntry,
     Value,
+    decode,
     encode,
     entry_problems,
     member_field,
@@ -126,7 +129,52 @@ def set_password(view: AccountView, name: str, password: Password) -> list[Chang
         Refused: ``unknown-user`` or ``bad-hash``.
     """
     _check_password(password)
-    return _set(view, Key(find_user(view, name).id, PASSWORD), password)
+    user = find_user(view, name)
+    key = Key(user.id, PASSWORD)
+    changes = _set(view, key, password)
+    old = view.register(key)
+    if not changes and old is not None and user.password != password:
+        # It is so in the register, and a renewal is demanded of it: written again it is another, which needs none.
+        return [Change(key, old.value, old.stamp)]
+    return changes
+
+
+def demand_renewal(view: AccountView, name: str) -> list[Change]:
+    """Have a user change the password at the next login; the password itself is not written (``passwd -e``).
+
+    Raises:
+        Refused: ``unknown-user``, or ``no-password`` where there is none to change.
+    """
+    user = find_user(view, name)
+    password = view.register(Key(user.id, PASSWORD))
+    if user.password is None or password is None:
+        raise Refused("no-password", f"user {name!r} has no password that could be changed at the next login")
+    return [] if user.password.changed == 0 else _set(view, Key(user.id, RENEWAL), Renewal(*password.stamp))
+
+
+def withdraw_renewal(view: AccountView, name: str, day: int) -> list[Change]:
+    """Have a user change the password at the next login no longer.
+
+    Args:
+        view: what is known here.
+        name: of the user.
+        day: today. A password that was imported with day 0 has no other day to go back to.
+
+    Raises:
+        Refused: ``unknown-user``.
+    """
+    user = find_user(view, name)
+    if user.password is None or user.password.changed != 0:
+        return []
+    if password_day(view, user) == 0:
+        return set_password(view, name, Password(user.password.hash, day))
+    return _set(view, Key(user.id, RENEWAL), Renewal(None, "", 0))
+
+
+def password_day(view: AccountView, user: User) -> int | None:
+    """Return the day of the last password change, also where the password is served with day 0 for a renewal."""
+    register = view.register(Key(user.id, PASSWORD))
+    return None if register is None or user.password is None else decode(Password, register.value).changed
 
 
 def set_aging(view: AccountView, name: str, aging: Aging) -> list[Change]:

@@ -1,5 +1,6 @@
 """One account or group as its registers say: decoded fields and claims, before any other object is looked at."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
@@ -11,6 +12,7 @@ from beonss.core.accounts.entries import (
     MEMBER_PREFIX,
     PASSWORD,
     PRESENT,
+    RENEWAL,
     Aging,
     GroupEntry,
     Kind,
@@ -18,6 +20,7 @@ from beonss.core.accounts.entries import (
     Member,
     Password,
     Presence,
+    Renewal,
     UserEntry,
     decode,
     entry_problems,
@@ -39,7 +42,8 @@ class AccountObject:
     """One object's registers, decoded field by field as they arrive; only the view changes it."""
 
     __slots__ = (
-        "_entry_fault", "aging", "claims", "entry", "fields", "gone", "id", "locked", "members", "password", "presence"
+        "_entry_fault", "aging", "claims", "entry", "fields", "gone", "id", "locked", "members", "password", "presence",
+        "renewal",
     )  # fmt: skip
 
     def __init__(self, object_id: str) -> None:
@@ -52,6 +56,7 @@ class AccountObject:
         self.aging = NO_AGING
         self.locked = False
         self.gone = False
+        self.renewal: Renewal | None = None
         self.members: set[str] | None = None
         self.claims: tuple[Claim, ...] = ()
 
@@ -78,6 +83,10 @@ class AccountObject:
             elif field == LOCK:
                 self.locked = True
                 self.locked = decode(Lock, value).locked
+            elif field == RENEWAL:
+                # One that cannot be read demands nothing: else its user would be asked again at each login.
+                self.renewal = None
+                self.renewal = decode(Renewal, value)
             elif field == GONE:
                 self.gone = True
             elif field.startswith(MEMBER_PREFIX):
@@ -91,6 +100,15 @@ class AccountObject:
         self.members.discard(user_id)
         if decode(Member, value).member:
             self.members.add(user_id)
+
+    @property
+    def served_password(self) -> Password | None:
+        """The password as it is served: changed on day 0, as shadow(5) says it, where it must be changed first."""
+        password, renewal = self.password, self.renewal
+        if password is None or renewal is None:
+            return password
+        of = (renewal.time, renewal.origin, renewal.sequence)
+        return replace(password, changed=0) if of == self.fields[PASSWORD].stamp else password
 
     @property
     def kind(self) -> Kind | None:

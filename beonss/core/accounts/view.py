@@ -28,7 +28,8 @@ class User:
 
     Attributes:
         id: the object's id, 32 hex digits.
-        password: None when none is set (no login by password), and always on nodes, which never hold one.
+        password: None when none is set (no login by password), and always on nodes, which never hold one; changed on
+            day 0 when it must be changed at the next login.
         locked: an administrator locked it; also true when the lock register cannot be read.
     """
 
@@ -337,7 +338,7 @@ class AccountView:
             found = self._objects[object_id]
             new = None
             if self._owns_all(found) and isinstance(found.entry, UserEntry):
-                new = User(object_id, found.entry, found.password, found.aging, found.locked)
+                new = User(object_id, found.entry, found.served_password, found.aging, found.locked)
             old = self._served_users.get(object_id)
             if new != old:
                 changed[object_id] = new

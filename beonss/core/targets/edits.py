@@ -4,12 +4,12 @@ A target finds them (:mod:`beonss.targets.handedits`); here they are only values
 what nobody touched is not written again, so it cannot undo what another master changed in that moment.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Aging, GroupEntry, Kind, Password, UserEntry
 from beonss.core.accounts.importing import GroupRecord, UserRecord
-from beonss.core.accounts.view import AccountView
+from beonss.core.accounts.view import AccountView, User
 from beonss.core.replication.registers import Change
 
 #: Returns to a value held before that one entry may make in :data:`FLIP_SPAN` seconds before it counts as a
@@ -93,7 +93,11 @@ def edit_changes(view: AccountView, edit: AccountEdit) -> list[Change]:
         changes += intents.modify_user(view, edit.name, edit.entry)
     elif edit.entry is not None:
         changes += intents.modify_group(view, edit.name, edit.entry)
-    if edit.password is not None:
+    held = view.user(edit.name)
+    if edit.password is not None and held is not None and edit.password == _to_be_renewed(held):
+        # "chage -d 0" means the password that stands there, not one that is set meanwhile on another master.
+        changes += intents.demand_renewal(view, edit.name)
+    elif edit.password is not None:
         changes += intents.set_password(view, edit.name, edit.password)
     if edit.aging is not None:
         changes += intents.set_aging(view, edit.name, edit.aging)
@@ -104,3 +108,7 @@ def edit_changes(view: AccountView, edit: AccountEdit) -> list[Change]:
     for name in edit.remove:
         changes += intents.remove_member(view, edit.name, name)
     return changes
+
+
+def _to_be_renewed(user: User) -> Password | None:
+    return None if user.password is None else replace(user.password, changed=0)

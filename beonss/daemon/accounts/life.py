@@ -23,6 +23,8 @@ from beonss.wire.control import text_parameter
 
 #: The primary group where none is said: ``users`` of nearly every system.
 USERS = 100
+#: Milliseconds in a day.
+_DAY = 86_400_000
 #: Names told in a refusal.
 _NAMED = 5
 
@@ -145,6 +147,23 @@ class AccountLife:
             changes = intents.set_lock(view, name, locked=locked)
             message = f"user {name} is {word}" if changes else f"user {name} is {word} already"
             return Decision(changes, f"user {name} ({user.entry.uid})", message, detail=word)
+
+        return decide
+
+    def renew_password(self, parameters: Parameters) -> Decide:
+        """Have a user change the password at the next login, or no longer if ``needed`` is false."""
+        name, needed = text_parameter(parameters, "name"), flag(parameters, "needed")
+
+        def decide(view: AccountView) -> Decision:
+            user = intents.find_user(view, name)
+            if needed:
+                changes = intents.demand_renewal(view, name)
+                message = f"user {name} must change the password at the next login"
+            else:
+                changes = intents.withdraw_renewal(view, name, self._clock() // _DAY)
+                message = f"user {name} need not change the password at the next login"
+            about, detail = f"user {name} ({user.entry.uid})", "demanded" if needed else "withdrawn"
+            return Decision(changes, about, message if changes else f"{message}; it is so already", detail=detail)
 
         return decide
 
@@ -286,6 +305,7 @@ class AccountLife:
             "user.modify": self.modify_user,
             "user.lock": self.lock,
             "user.age": self.age,
+            "user.expire-password": self.renew_password,
             "user.delete": self.delete_user,
             "group.add": self.add_group,
             "group.modify": self.modify_group,

@@ -13,7 +13,7 @@ from twisted.internet.defer import DeferredLock
 
 from beonss.core.accounts.entries import Kind, Password
 from beonss.core.accounts.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
-from beonss.core.accounts.intents import set_password
+from beonss.core.accounts.intents import password_day, set_password
 from beonss.core.accounts.view import AccountView, Group, User
 from beonss.core.passwords.attempts import Source
 from beonss.core.replication.registers import Change, Register
@@ -221,7 +221,8 @@ class AccountOperations:
         return {
             **_row(user),
             "id": user.id,
-            "changed": None if password is None else password.changed,
+            "changed": password_day(self._accounts.view, user),
+            "must_change": password is not None and password.changed == 0,
             "aging": asdict(user.aging),
             "groups": [group.entry.name for group in self._accounts.view.groups_of(user.entry.name)],
             "history": self._history(user.id),
@@ -305,7 +306,12 @@ def account_operations(
 
 def _row(user: User) -> dict[str, Any]:
     """Return a user for people: whether there is a password, never which."""
-    state = "locked" if user.locked else "no password" if user.password is None else "active"
+    if user.locked:
+        state = "locked"
+    elif user.password is None:
+        state = "no password"
+    else:
+        state = "must change" if user.password.changed == 0 else "active"
     return {**asdict(user.entry), "state": state}
 
 

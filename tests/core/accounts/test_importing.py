@@ -187,6 +187,16 @@ def test_an_older_password_does_not_replace_a_newer_one_unless_told_to():
     assert master.view.user("frodo").password == Password("$6$f$2", 19600)
 
 
+def test_a_password_that_must_be_changed_is_not_older_for_that():
+    """It is served with day 0; an old file must not bring an older password back because of it."""
+    master = Master()
+    master.take(gathered())
+    master.write(intents.set_password(master.view, "frodo", Password("$6$f$new", 19500)))
+    master.write(intents.demand_renewal(master.view, "frodo"))
+    assert "password kept" in master.take(gathered()).items[0].details[0]
+    assert master.view.user("frodo").password == Password("$6$f$new", 0)
+
+
 def test_an_import_locks_but_unlocks_only_when_told_to():
     master = Master()
     master.take(gathered())

@@ -9,6 +9,7 @@ from beonss.core.accounts.entries import (
     GONE,
     LOCK,
     PRESENT,
+    RENEWAL,
     Aging,
     Gone,
     GroupEntry,
@@ -20,7 +21,7 @@ from beonss.core.accounts.entries import (
     object_id,
 )
 from beonss.core.accounts.view import AccountView
-from beonss.core.replication.registers import ABSENT, Change, Register, Stamp
+from beonss.core.replication.registers import ABSENT, Change, Key, Register, Stamp
 from beonss.errors import Refused
 
 ALICE = UserEntry("alice", 1001, 100, "Alice", "/home/alice", "/bin/sh")
@@ -192,12 +193,82 @@ def test_a_loser_of_a_conflict_can_be_deleted_by_its_id() -> None:
         intents.delete_object(master.view, loser)
 
 
+def served(master: Master) -> Password:
+    user = master.view.user("alice")
+    assert user is not None
+    assert user.password is not None
+    return user.password
+
+
+def test_a_demanded_renewal_is_served_as_day_0_and_leaves_the_password_alone(master: Master) -> None:
+    master.write(intents.set_password(master.view, "alice", Password("$6$x", 20000)))
+    (change,) = intents.demand_renewal(master.view, "alice")
+    assert change.key.field == RENEWAL
+    master.write([change])
+    assert served(master) == Password("$6$x", 0)
+    assert intents.password_day(master.view, master.view.user("alice")) == 20000  # type: ignore[arg-type]
+    assert intents.demand_renewal(master.view, "alice") == []
+
+
+@pytest.mark.parametrize("new", [Password("$6$y", 20001), Password("$6$x", 20001), Password("$6$x", 20000)])
+def test_any_password_that_is_set_ends_a_demand_even_the_same_again(master: Master, new: Password) -> None:
+    master.write(intents.set_password(master.view, "alice", Password("$6$x", 20000)))
+    master.write(intents.demand_renewal(master.view, "alice"))
+    master.write(intents.set_password(master.view, "alice", new))
+    assert served(master) == new
+    # And it can be demanded of the new one.
+    master.write(intents.demand_renewal(master.view, "alice"))
+    assert served(master) == Password(new.hash, 0)
+
+
+def test_a_demand_made_elsewhere_at_the_same_time_brings_no_older_password_back(master: Master) -> None:
+    """Its stamp is later than that of the password its owner chose meanwhile; it is about the one before."""
+    master.write(intents.set_password(master.view, "alice", Password("$6$leaked", 20000)))
+    (late,) = intents.demand_renewal(master.view, "alice")
+    master.write(intents.set_password(master.view, "alice", Password("$6$chosen", 20001)))
+    master.view.apply([Register(late.key, late.value, Stamp(10**12, "e" * 32, 1))])
+    assert served(master) == Password("$6$chosen", 20001)
+
+
+def test_a_demand_can_be_withdrawn(master: Master) -> None:
+    master.write(intents.set_password(master.view, "alice", Password("$6$x", 20000)))
+    assert intents.withdraw_renewal(master.view, "alice", 20005) == []
+    master.write(intents.demand_renewal(master.view, "alice"))
+    master.write(intents.withdraw_renewal(master.view, "alice", 20005))
+    assert served(master) == Password("$6$x", 20000)
+    master.write(intents.demand_renewal(master.view, "alice"))
+    assert served(master) == Password("$6$x", 0)
+
+
+def test_day_0_that_was_imported_is_the_same_demand(master: Master) -> None:
+    master.write(intents.set_password(master.view, "alice", Password("$6$x", 0)))
+    assert intents.demand_renewal(master.view, "alice") == []
+    master.write(intents.withdraw_renewal(master.view, "alice", 20005))
+    assert served(master) == Password("$6$x", 20005)
+
+
+def test_where_there_is_no_password_none_can_be_renewed(master: Master) -> None:
+    with refusal("no-password"):
+        intents.demand_renewal(master.view, "alice")
+    assert intents.withdraw_renewal(master.view, "alice", 20005) == []
+
+
+def test_an_unreadable_demand_demands_nothing(master: Master) -> None:
+    """Else its user would be asked for a new password at each login, for good."""
+    master.write(intents.set_password(master.view, "alice", Password("$6$x", 20000)))
+    for value in (b"{}", b"", b'{"time":"x"}'):
+        master.write([Change(Key(ALICE_ID, RENEWAL), value)])
+        assert served(master) == Password("$6$x", 20000)
+
+
 def test_what_is_not_there_is_refused(master: Master) -> None:
     view = master.view
     entry = UserEntry("nobody", 9, 9, "", "/", "/")
     for attempt in (
         lambda: intents.set_password(view, "nobody", Password("$6$x")),
         lambda: intents.set_lock(view, "nobody", locked=True),
+        lambda: intents.demand_renewal(view, "nobody"),
+        lambda: intents.withdraw_renewal(view, "nobody", 1),
         lambda: intents.set_aging(view, "nobody", Aging()),
         lambda: intents.delete_user(view, "nobody"),
         lambda: intents.modify_user(view, "nobody", entry),

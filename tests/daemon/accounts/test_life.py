@@ -124,6 +124,21 @@ def test_made_again_after_deletion_it_starts_clean(bench):
     assert (sam.password, sam.locked, view(bench).groups_of("sam")) == (None, False, ())
 
 
+def test_a_new_password_can_be_demanded(bench):
+    bench.ask("user.add", name="sam")
+    with pytest.raises(Refused, match="no password"):
+        bench.ask("user.expire-password", name="sam", needed=True)
+    bench.accounts.put_changes(intents.set_password(view(bench), "sam", Password("$6$secret", 20000)))
+    answer = bench.ask("user.expire-password", name="sam", needed=True)
+    assert answer["message"] == "user sam must change the password at the next login"
+    assert view(bench).user("sam").password.changed == 0
+    assert bench.audit.lines[-1]["detail"] == "demanded"
+    assert bench.ask("user.expire-password", name="sam", needed=True)["changed"] is False
+    bench.ask("user.expire-password", name="sam", needed=False)
+    assert view(bench).user("sam").password.changed == 20000
+    assert bench.audit.lines[-1]["detail"] == "withdrawn"
+
+
 def test_modifying_says_what_changed(bench):
     bench.ask("user.add", name="sam")
     answer = bench.ask("user.modify", name="sam", gecos="Samwise", shell="/bin/csh")
