@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from cluster import wait_until
 from support.namespace import StockModules
 from support.people import PASSWORD, import_people
 from support.requires import missing
@@ -85,6 +86,65 @@ def test_the_root_of_a_master_can(on_master, on_node):
     done = on_master.run(["passwd", "merry"], input=f"{new}\n{new}\n")
     assert done.returncode == 0, done.stdout + done.stderr
     assert login(on_node, "merry", new)
+
+
+def command(running, machine, *words):
+    done = running.run("beonss", *words, "--control", str(machine.control), check=False)
+    assert done.returncode in {0, 3}, done.stdout + done.stderr
+    return done.stdout
+
+
+def standing(modules, user, password):
+    """Return what the login's account check says after the password was right."""
+    done = modules.run(["pamtester", "login", user, "authenticate", "acct_mgmt"], input=password + "\n")
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_password_must_be_changed_at_the_next_login(running, on_node, on_master):
+    """Said on one master, asked for on the other and on a node by the stock modules; su(1) goes on as login(1) does."""
+    frodo, gamgee = running.masters["frodo"], running.masters["gamgee"]
+    if shutil.which("pamtester") is None:
+        missing("the program pamtester", "apt-get install pamtester")
+    assert standing(on_node, "pippin", PASSWORD)[0]
+    assert "must change the password" in command(running, gamgee, "user", "expire-password", "pippin")
+    wait_until(lambda: not standing(on_master, "pippin", PASSWORD)[0], "frodo knows")
+    for modules in (on_master, on_node):
+        good, text = standing(modules, "pippin", PASSWORD)
+        assert not good
+        assert "You must change your password now: an administrator requires it." in text
+        assert "Authentication token is no longer valid; new one required" in text
+    assert getent(on_master, "shadow", "pippin").split(":")[2] == "0"
+    assert "must be changed" in command(running, frodo, "user", "show", "pippin")
+    # The old one is asked for once, the new one twice; then the shell.
+    new = "Golden-perch-ale-5"
+    done = on_node.run(["su", "pippin", "-c", "id -un"], uid=2001, gid=2000, input=f"{PASSWORD}\n{new}\n{new}\n")
+    assert done.stdout == "pippin\n", done.stderr
+    assert "You must change your password now" in done.stderr
+    for modules in (on_master, on_node):
+        assert standing(modules, "pippin", new)[0]
+        assert not standing(modules, "pippin", PASSWORD)[0]
+    assert int(getent(on_master, "shadow", "pippin").split(":")[2]) > 20000
+
+
+def test_cpasswd_and_passwd_end_it_too_and_an_administrator_can_withdraw_it(running, on_node, on_master):
+    frodo = running.masters["frodo"]
+    node = running.nodes["r01n07"]
+    command(running, frodo, "user", "expire-password", "bilbo")
+    first, second = "There-and-back-1", "There-and-back-2"
+    done = running.run(
+        "cpasswd", "bilbo", "--stdin", "--socket", str(node.control), text=f"{PASSWORD}\n{first}\n", check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert standing(on_node, "bilbo", first)[0]
+    command(running, frodo, "user", "expire-password", "bilbo")
+    assert not standing(on_node, "bilbo", first)[0]
+    done = on_master.run(["passwd"], input=f"{first}\n{second}\n{second}\n", uid=2005, gid=2000)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert standing(on_node, "bilbo", second)[0]
+    command(running, frodo, "user", "expire-password", "bilbo")
+    assert not standing(on_node, "bilbo", second)[0]
+    command(running, frodo, "user", "expire-password", "--withdraw", "bilbo")
+    assert standing(on_node, "bilbo", second)[0]
 
 
 def test_with_every_master_down_lookups_go_on(running, on_node):
