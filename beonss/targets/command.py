@@ -9,7 +9,8 @@ settings (``PROGRAM ARGUMENT... set user alice``), and one JSON object on its st
      "aging": {"minimum": null, "maximum": 99999, "warning": 7, "inactive": null, "expires": null}}
 
 A group has ``gid`` and ``members`` instead. What is removed has no more than ``version`` to ``author``. The same
-state may come again: the program has to take it so. Exit code 0 is success, 75 (sysexits.h EX_TEMPFAIL) means later,
+state may come again, and two accounts that exchange their numbers come one after the other: the program has to take
+both so. Exit code 0 is success, 75 (sysexits.h EX_TEMPFAIL) means later,
 any other is a refusal. The first line of its standard error is shown to operators.
 """
 

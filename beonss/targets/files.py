@@ -11,7 +11,7 @@ restored or emptied, and writing would make it worse.
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from beonss.core.accounts.importing import split_hash
@@ -32,6 +32,7 @@ from beonss.targets.editedfiles import EditedFiles, FilesSettings
 from beonss.targets.etcfiles import replace_file, signature
 from beonss.targets.handedits import past_entry, past_values
 from beonss.targets.journal import Entry, Mark
+from beonss.targets.movements import Movements
 
 __all__ = ["FilesSettings", "FilesTarget", "flush_caches"]
 
@@ -127,15 +128,16 @@ class FilesTarget(EditedFiles):
                 self._leave(files, None if permission.everything else permission.names)
             edit = _Edit(permission)
             wanted = {(isinstance(state, UserState), state.name) for state in states if state.entry is not None}
-            outcomes: dict[int, Outcome] = {}
-            leaving = [number for number, state in enumerate(states) if state.entry is None]
-            refused = self._too_many(files, [states[number] for number in leaving], permission)
-            for number in leaving:
-                outcomes[number] = refused or self._plan(files, edit, states[number], wanted)
-            # After those that leave, so that a name or number they had is free.
+            lines = [files.lines(state) for state in states]
+            overtaken = self._overtaken(states, permission)
+            outcomes = self._wrong(files, states, lines, permission)
+            moves = Movements(files, self._journal, permission.covers, overtaken=bool(overtaken))
+            outcomes |= moves.stuck(states, lines, outcomes)
             for number, state in enumerate(states):
-                if state.entry is not None:
-                    outcomes[number] = self._plan(files, edit, state, wanted)
+                if number not in outcomes:
+                    outcomes[number] = self._plan(files, edit, state, lines[number], wanted)
+                elif state.name in overtaken and state.entry is not None:
+                    self._take_out(files, edit, state, lines[number])
             written = self._write(files, edit)
         return [outcomes[number] for number in range(len(states))], written
 
@@ -182,47 +184,76 @@ class FilesTarget(EditedFiles):
             f"if that is right: beonss accounts reassert --target {self.name} --shrink",
         )
 
-    def _wrong(self, files: AccountFiles, state: State) -> Outcome | None:
-        """Return why this state cannot be written here, or None."""
-        entry = state.entry
-        assert entry is not None
-        if isinstance(state, UserState) and state.entry is not None:
+    def _wrong(
+        self,
+        files: AccountFiles,
+        states: Sequence[State],
+        lines: Sequence[Mapping[str, Line | None]],
+        permission: _Permission,
+    ) -> dict[int, Outcome]:
+        """Return which states are not written here, by their place in ``states``, and why."""
+        wrong: dict[int, Outcome] = {}
+        refused = self._too_many(files, [state for state in states if state.entry is None], permission)
+        for number, state in enumerate(states):
+            outcome = refused if state.entry is None else self._unfit(files, state)
+            try:
+                for file, line in lines[number].items():
+                    if line is not None:
+                        files.documents[file].format.line(line)
+            except UnwritableError as error:
+                outcome = outcome or Outcome("refused", str(error))
+            if outcome is not None:
+                wrong[number] = outcome
+        return wrong
+
+    def _overtaken(self, states: Sequence[State], permission: _Permission) -> set[str]:
+        """Return the names that were written here for other accounts than have them now; none if suspiciously many.
+
+        Whoever had such a name was deleted or renamed. If the new owner cannot be written, the old line goes all the
+        same: it would let in somebody who is not there any more.
+        """
+        found = set()
+        for state in states:
+            kept = self._journal.get("passwd" if isinstance(state, UserState) else "group", state.name)
+            if state.entry is not None and kept is not None and kept.object != state.object:
+                found.add(state.name)
+        total = sum(1 for file in ("passwd", "group") for _ in self._journal.names(file)) if found else 0
+        return set() if is_many(len(found), total) and not permission.shrink else found
+
+    def _take_out(self, files: AccountFiles, edit: _Edit, state: State, lines: Mapping[str, Line | None]) -> None:
+        """Take out what stands under an account's name and belongs to another one."""
+        for file in lines:
+            kept = self._journal.get(file, state.name)
+            if kept is not None and kept.object != state.object:
+                self._settle(files, edit, (file, state.name), kept.object, None)
+
+    def _unfit(self, files: AccountFiles, state: State) -> Outcome | None:
+        """Return why an account can have no place in these files, whoever else is in them, or None."""
+        if isinstance(state, UserState):
+            assert state.entry is not None
             file, word, number, floor = "passwd", "uid", state.entry.uid, files.uid_floor
-            line = files.user(state.name)
-            same = line is not None and line.uid == number
-            if entry.gid == 0:
+            if state.entry.gid == 0:
                 return Outcome("refused", f"{state.name}: its primary group is 0, the group of root")
         else:
-            file, word, number, floor = "group", "gid", entry.gid, files.gid_floor
-            group = files.group(state.name)
-            same = group is not None and group.gid == number
+            assert state.entry is not None
+            file, word, number, floor = "group", "gid", state.entry.gid, files.gid_floor
         if number < floor:
             return Outcome("refused", f"{state.name}: {word} {number} is below the floor {floor} of {self.name}")
         if files.is_system(state):
             return Outcome("conflict", f"{self.etc / file}: {state.name} is an account of the machine itself")
-        if same:
-            return None
-        for other in sorted(files.owners(file, number) - {state.name}):
-            kept = self._journal.get(file, other)
-            if kept is None or kept.object != state.object:
-                return Outcome("conflict", f"{self.etc / file}: {word} {number} of {state.name} is {other}'s here")
         return None
 
     # Deciding
 
-    def _plan(self, files: AccountFiles, edit: _Edit, state: State, wanted: set[tuple[bool, str]]) -> Outcome:
+    def _plan(
+        self,
+        files: AccountFiles,
+        edit: _Edit,
+        state: State,
+        lines: Mapping[str, Line | None],
+        wanted: set[tuple[bool, str]],
+    ) -> Outcome:
         is_user = isinstance(state, UserState)
-        if state.entry is not None:
-            wrong = self._wrong(files, state)
-            if wrong is not None:
-                return wrong
-        try:
-            lines = files.lines(state)
-            for file, line in lines.items():
-                if line is not None:
-                    files.documents[file].format.line(line)
-        except UnwritableError as error:
-            return Outcome("refused", str(error))
         texts = []
         # An account that was renamed stands there under its old name too.
         old = self._journal.names_of("passwd" if is_user else "group", state.object) - {state.name}

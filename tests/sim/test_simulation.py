@@ -27,6 +27,21 @@ def test_clusters_through_trouble_end_equal_and_lose_nothing(kind: str, logged_e
         logged_errors.flush(StoreError)
 
 
+#: Lives that once went wrong: kind and seed.
+ONCE_WRONG = (
+    # Two accounts had to exchange their uids in the account files.
+    ("everything", 5013),
+    ("targets", 5018),
+)
+
+
+@pytest.mark.parametrize(("kind", "seed"), ONCE_WRONG)
+def test_lives_that_once_went_wrong(kind: str, seed: int, logged_errors) -> None:
+    """What the simulation found stays found; a seed may come to mean another life, which is one more then."""
+    live(kind, seed)
+    logged_errors.flush(StoreError)
+
+
 def test_one_seed_is_one_life(logged_errors) -> None:
     """A failing seed can be run again: nothing in a run depends on anything but its seed."""
 

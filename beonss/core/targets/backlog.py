@@ -45,6 +45,9 @@ class Backlog:
         self._waiting: dict[str, Waiting] = {}
         self._flying: dict[str, Waiting] = {}
         self._heap: list[tuple[float, str]] = []
+        #: Accounts that another account of ours keeps from being delivered, and of those the ones that only go along.
+        self._joint: set[str] = set()
+        self._company: set[str] = set()
 
     def __len__(self) -> int:
         """Return how many accounts the target has not confirmed."""
@@ -94,7 +97,10 @@ class Backlog:
         return None
 
     def take(self, now: float, limit: int | None = None) -> list[str]:
-        """Take accounts that are due, in the order of their times; they count as on their way."""
+        """Take accounts that are due, in the order of their times; they count as on their way.
+
+        Without a limit, those whose way another account was in go along: only together can two exchange a number.
+        """
         taken: list[str] = []
         while limit is None or len(taken) < limit:
             due = self.next_due()
@@ -103,6 +109,11 @@ class Backlog:
             object_id = heapq.heappop(self._heap)[1]
             self._flying[object_id] = self._waiting.pop(object_id)
             taken.append(object_id)
+        if taken and limit is None:
+            for object_id in sorted(self._joint & self._waiting.keys() - self._flying.keys()):
+                self._flying[object_id] = self._waiting.pop(object_id)
+                self._company.add(object_id)
+                taken.append(object_id)
         return taken
 
     def settle(self, object_id: str, outcome: Outcome, now: float, chance: float) -> None:
@@ -116,11 +127,14 @@ class Backlog:
         """
         flown = self._flying.pop(object_id)
         newer = self._waiting.get(object_id)
+        (self._joint.add if outcome.joint else self._joint.discard)(object_id)
+        early = object_id in self._company
+        self._company.discard(object_id)
         if outcome.verdict == "delivered":
             if newer is not None:
                 heapq.heappush(self._heap, (newer.due, object_id))
             return
-        flown.attempts += 1
+        flown.attempts += not early
         flown.verdict, flown.text = outcome.verdict, outcome.text
         if newer is not None:
             # A change came meanwhile: it is tried at its own time, and the wait grows on if that fails too.
@@ -129,6 +143,9 @@ class Backlog:
             flown.verdict, flown.text = newer.verdict, newer.text
         elif outcome.verdict == "failed":
             flown.due = now + backoff(flown.attempts, chance)
+        elif early:
+            # It only went along: its own time stands.
+            flown.due = max(flown.due, now)
         else:
             flown.due = now + backoff(flown.attempts, chance, first=LOOK_AGAIN, longest=LOOK_SELDOM)
         self._waiting[object_id] = flown
@@ -138,6 +155,7 @@ class Backlog:
         """Let accounts that were taken wait again: the target as a whole took nothing."""
         for object_id in object_ids:
             flown = self._flying.pop(object_id)
+            self._company.discard(object_id)
             newer = self._waiting.get(object_id)
             if newer is not None:
                 flown.fields.update(newer.fields)

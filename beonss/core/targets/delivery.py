@@ -71,10 +71,17 @@ Verdict = Literal["delivered", "conflict", "refused", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one state's delivery; the text is for an operator and holds no hash."""
+    """What came of one state's delivery.
+
+    Attributes:
+        verdict: see :data:`Verdict`.
+        text: for an operator; holds no hash.
+        joint: another account of ours is in the way, so it is tried again together with whatever is tried next.
+    """
 
     verdict: Verdict
     text: str = ""
+    joint: bool = False
 
 
 DELIVERED = Outcome("delivered")

@@ -55,6 +55,33 @@ def test_a_conflict_is_looked_at_again_after_minutes_or_after_the_next_change():
     assert backlog.take(5) == ["a"]
 
 
+def test_whom_another_account_keeps_waiting_goes_along_and_keeps_its_own_time():
+    """Two that can only be written together are tried together, and that does not make them wait longer."""
+    backlog = Backlog()
+    backlog.add([row("a"), row("b"), row("c")], 0, 0)
+    backlog.take(0)
+    backlog.settle("a", Outcome("conflict", "b is in the way", joint=True), 0, 0.99)
+    backlog.settle("b", Outcome("conflict", "edited"), 0, 0.99)
+    backlog.settle("c", DELIVERED, 0, 0)
+    due = backlog.next_due()
+    backlog.add([row("c", time=2)], 1, 1)
+    assert backlog.take(1, limit=1) == ["c"], "a target that takes one at a time gets one"
+    backlog.give_back(["c"], 1)
+    assert backlog.take(1) == ["c", "a"]
+    backlog.settle("c", DELIVERED, 1, 0)
+    backlog.settle("a", Outcome("conflict", "b is in the way", joint=True), 1, 0.99)
+    assert backlog.next_due() == due
+    assert backlog.find("a").attempts == 1
+    backlog.add([row("b", time=2)], 2, 2)
+    assert backlog.take(2) == ["b", "a"]
+    backlog.give_back(["b", "a"], 3)
+    assert sorted(backlog.take(3)) == ["a", "b"]
+    for name in "ab":
+        backlog.settle(name, DELIVERED, 3, 0)
+    backlog.add([row("c", time=3)], 4, 4)
+    assert backlog.take(4) == ["c"]
+
+
 def test_a_change_during_the_delivery_is_delivered_too():
     backlog = Backlog()
     backlog.add([row("a", time=1)], 0, 0)
