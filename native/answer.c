@@ -481,7 +481,7 @@ static int answer(struct message *message, const struct query *query)
     return CODE_REFUSED;
 }
 
-size_t answer_query(const struct answer_zones *zones, const uint8_t *packet, size_t size, int tcp,
+size_t answer_query(const struct answer_zones *zones, const uint8_t *packet, size_t size, int tcp, int recursion,
                     uint8_t reply[ANSWER_ROOM])
 {
     struct query query;
@@ -497,7 +497,7 @@ size_t answer_query(const struct answer_zones *zones, const uint8_t *packet, siz
     memcpy(&reply[HEADER], &packet[HEADER], query.end - HEADER);
     note_question(&message, &query);
     int code = answer(&message, &query);
-    if (code == ASK_PYTHON)
+    if (code == ASK_PYTHON || (code == CODE_REFUSED && recursion && (packet[2] & 0x01) != 0))
         return 0;
     if (query.edns) {
         /* Our payload size stands in place of a class; version 0 and no flags, whatever the client had set. */
@@ -528,7 +528,7 @@ size_t answer_query(const struct answer_zones *zones, const uint8_t *packet, siz
     reply[1] = packet[1];
     /* QR, AA except for names elsewhere, RD as asked. */
     reply[2] = (uint8_t)(0x80 | (code == CODE_REFUSED ? 0 : 0x04) | (packet[2] & 0x01));
-    reply[3] = (uint8_t)code;
+    reply[3] = (uint8_t)(code | (recursion ? 0x80 : 0));
     write16(&reply[4], 1);
     write16(&reply[6], message.answers);
     write16(&reply[8], message.authorities);

@@ -23,9 +23,11 @@ struct answer_zones {
  *
  * packet, size: the message, whatever it holds.
  * tcp: the reply may be longer than what the client takes over UDP.
+ * recursion: names that are not ours are looked up for this client. Those it wants to be are left to Python, and RA is
+ *     set in every reply.
  *
  * Returns the length of the reply, 0 where Python must answer. */
-size_t answer_query(const struct answer_zones *zones, const uint8_t *packet, size_t size, int tcp,
+size_t answer_query(const struct answer_zones *zones, const uint8_t *packet, size_t size, int tcp, int recursion,
                     uint8_t reply[ANSWER_ROOM]);
 
 #endif

@@ -89,7 +89,7 @@ static void ask_all(const struct answer_zones *zones, const uint8_t *queries, si
         if (below(2))
             change(query, length, 0);
         size_t cut = below(8) ? length : below(length + 1);
-        size_t replied = answer_query(zones, query, cut, (int)below(2), reply);
+        size_t replied = answer_query(zones, query, cut, (int)below(2), (int)below(2), reply);
         if (replied > ANSWER_ROOM)
             abort();
         *answers += replied > 0;

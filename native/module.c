@@ -49,10 +49,23 @@ struct batch {
 #endif
 };
 
+/* Clients that names elsewhere are looked up for: those whose address has these bits under this mask. */
+struct network {
+    uint64_t bits[2], mask[2]; /* in the byte order of the network; of IPv4 the first four bytes */
+};
+
+enum { NETWORK_BYTES = 18 }; /* of a network in the list from Python: family, prefix length, address */
+
+struct networks {
+    struct network *first;
+    size_t four, six; /* how many of IPv4, and of IPv6 behind them */
+};
+
 typedef struct {
     PyObject_HEAD
     PyObject *bytes; /* keeps the image alive */
     struct answer_zones zones;
+    struct networks networks;
     struct batch *batch;
     uint8_t stream[STREAM_ROOM + 2 + ANSWER_ROOM];
     int draining;
@@ -187,9 +200,61 @@ static void prepare_batch(struct batch *batch)
 
 #endif
 
-/* Answer what is there until the budget is spent, the socket is empty, or Python must answer something. */
-static void drain(const struct answer_zones *zones, struct batch *batch, int fd, int budget, struct drained *drained)
+/* Say whether names elsewhere are looked up for a client. */
+static int is_served(const struct networks *networks, const union peer *peer)
 {
+    uint64_t bits[2] = {0, 0};
+    const struct network *network = networks->first, *end = network + networks->four;
+    if (peer->any.sa_family == AF_INET) {
+        memcpy(bits, &peer->four.sin_addr, 4);
+    } else if (peer->any.sa_family == AF_INET6) {
+        memcpy(bits, &peer->six.sin6_addr, 16);
+        network = end;
+        end = network + networks->six;
+    } else {
+        return 0;
+    }
+    for (; network < end; network++)
+        if ((bits[0] & network->mask[0]) == network->bits[0] && (bits[1] & network->mask[1]) == network->bits[1])
+            return 1;
+    return 0;
+}
+
+/* Read the list of networks, IPv4 first; return 0 when it is not sound or there is no memory. */
+static int read_networks(struct networks *networks, const uint8_t *bytes, size_t size)
+{
+    size_t count = size / NETWORK_BYTES;
+    if (size % NETWORK_BYTES != 0)
+        return 0;
+    if (count == 0)
+        return 1;
+    networks->first = PyMem_Calloc(count, sizeof *networks->first);
+    if (networks->first == NULL)
+        return 0;
+    for (size_t i = 0; i < count; i++, bytes += NETWORK_BYTES) {
+        struct network *network = &networks->first[i];
+        unsigned length = bytes[1];
+        uint8_t mask[16] = {0};
+        if ((bytes[0] != 4 && bytes[0] != 6) || length > (bytes[0] == 4 ? 32u : 128u) ||
+            (bytes[0] == 4 && networks->six > 0))
+            return 0;
+        memset(mask, 0xFF, length / 8);
+        if (length % 8 != 0)
+            mask[length / 8] = (uint8_t)(0xFF00 >> length % 8);
+        memcpy(network->mask, mask, sizeof mask);
+        memcpy(network->bits, &bytes[2], sizeof mask);
+        network->bits[0] &= network->mask[0];
+        network->bits[1] &= network->mask[1];
+        *(bytes[0] == 4 ? &networks->four : &networks->six) += 1;
+    }
+    return 1;
+}
+
+/* Answer what is there until the budget is spent, the socket is empty, or Python must answer something. */
+static void drain(const struct answer_zones *zones, const struct networks *networks, struct batch *batch, int fd,
+                  int budget, struct drained *drained)
+{
+    int some = networks->first != NULL;
     batch->asks = 0;
     while (budget > 0 && batch->asks == 0) {
         int most = budget < BATCH ? budget : BATCH, replies = 0;
@@ -203,7 +268,9 @@ static void drain(const struct answer_zones *zones, struct batch *batch, int fd,
                 batch->asked[batch->asks++] = i;
             else
 #endif
-            if (was_cut(batch, i) || (size = answer_query(zones, batch->queries[i], batch->sizes[i], 0, reply)) == 0)
+            if (was_cut(batch, i) ||
+                (size = answer_query(zones, batch->queries[i], batch->sizes[i], 0,
+                                     some && is_served(networks, &batch->peers[i]), reply)) == 0)
                 batch->asked[batch->asks++] = i;
             if (size == 0)
                 continue;
@@ -223,14 +290,15 @@ static void drain(const struct answer_zones *zones, struct batch *batch, int fd,
 
 static PyObject *core_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"image", "identity", NULL};
+    static char *names[] = {"image", "identity", "networks", NULL};
     PyObject *bytes;
-    const char *identity = "";
-    Py_ssize_t length = 0;
+    const char *identity = "", *networks = "";
+    Py_ssize_t length = 0, networks_size = 0;
     char *content;
     Py_ssize_t size;
 
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "S|y#:Core", names, &bytes, &identity, &length))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "S|y#y#:Core", names, &bytes, &identity, &length, &networks,
+                                     &networks_size))
         return NULL;
     if (length > ANSWER_IDENTITY) {
         PyErr_Format(PyExc_ValueError, "an identity has at most %d bytes", ANSWER_IDENTITY);
@@ -252,6 +320,11 @@ static PyObject *core_new(PyTypeObject *type, PyObject *arguments, PyObject *key
         Py_DECREF(self);
         return NULL;
     }
+    if (!read_networks(&self->networks, (const uint8_t *)networks, (size_t)networks_size)) {
+        PyErr_SetString(PyExc_ValueError, "the list of networks cannot be used");
+        Py_DECREF(self);
+        return NULL;
+    }
     self->batch = PyMem_Calloc(1, sizeof *self->batch);
     if (self->batch == NULL) {
         Py_DECREF(self);
@@ -267,24 +340,26 @@ static void core_dealloc(PyObject *object)
     PyTypeObject *type = Py_TYPE(object);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     PyMem_Free(self->batch);
+    PyMem_Free(self->networks.first);
     Py_XDECREF(self->bytes);
     release(self);
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(answer_doc, "answer(packet, tcp=False, /)\n--\n\n"
-                         "Return the reply to a query, None where Python must answer.");
+PyDoc_STRVAR(answer_doc, "answer(packet, tcp=False, recursion=False, /)\n--\n\n"
+                         "Return the reply to a query, None where Python must answer.\n\n"
+                         "recursion: names elsewhere are looked up for this client.");
 
 static PyObject *core_answer(Core *self, PyObject *arguments)
 {
     const char *packet;
     Py_ssize_t size;
-    int tcp = 0;
+    int tcp = 0, recursion = 0;
     uint8_t reply[ANSWER_ROOM];
 
-    if (!PyArg_ParseTuple(arguments, "y#|p:answer", &packet, &size, &tcp))
+    if (!PyArg_ParseTuple(arguments, "y#|pp:answer", &packet, &size, &tcp, &recursion))
         return NULL;
-    size_t length = answer_query(&self->zones, (const uint8_t *)packet, (size_t)size, tcp, reply);
+    size_t length = answer_query(&self->zones, (const uint8_t *)packet, (size_t)size, tcp, recursion, reply);
     if (length == 0)
         Py_RETURN_NONE;
     self->codes[reply[3] & 15]++;
@@ -296,8 +371,8 @@ static PyObject *core_answer(Core *self, PyObject *arguments)
 }
 
 PyDoc_STRVAR(answer_stream_doc,
-             "answer_stream(data, start, /)\n--\n\n"
-             "Answer the messages of a TCP stream, each behind its length, from offset ``start``.\n\n"
+             "answer_stream(data, start, recursion=False, /)\n--\n\n"
+             "Answer the messages of a TCP stream, each behind its length, from offset ``start``; see answer().\n\n"
              "Returns (bytes taken, replies with their lengths). It stops before a message that is not complete, one\n"
              "that Python must answer, and after 16 KB of replies.");
 
@@ -305,8 +380,9 @@ static PyObject *core_answer_stream(Core *self, PyObject *arguments)
 {
     Py_buffer data;
     Py_ssize_t start;
+    int recursion = 0;
 
-    if (!PyArg_ParseTuple(arguments, "y*n:answer_stream", &data, &start))
+    if (!PyArg_ParseTuple(arguments, "y*n|p:answer_stream", &data, &start, &recursion))
         return NULL;
     const uint8_t *bytes = data.buf;
     size_t size = (size_t)data.len, from = start < 0 ? 0 : (size_t)start, at = from, written = 0;
@@ -316,7 +392,7 @@ static PyObject *core_answer_stream(Core *self, PyObject *arguments)
         if (length > size - at - 2)
             break;
         uint8_t *reply = &target[written + 2];
-        size_t replied = answer_query(&self->zones, &bytes[at + 2], length, 1, reply);
+        size_t replied = answer_query(&self->zones, &bytes[at + 2], length, 1, recursion, reply);
         if (replied == 0)
             break;
         target[written] = (uint8_t)(replied >> 8);
@@ -379,7 +455,7 @@ static PyObject *core_drain(Core *self, PyObject *arguments)
     }
     self->draining = 1;
     Py_BEGIN_ALLOW_THREADS
-    drain(&self->zones, self->batch, fd, budget, &drained);
+    drain(&self->zones, &self->networks, self->batch, fd, budget, &drained);
     Py_END_ALLOW_THREADS
     self->udp += drained.answered;
     self->unsent += drained.unsent;
@@ -480,9 +556,11 @@ static PyMethodDef core_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(core_doc, "Core(image, identity=b'')\n--\n\n"
+PyDoc_STRVAR(core_doc, "Core(image, identity=b'', networks=b'')\n--\n\n"
                        "Names and plain DNS answers out of an image (beonss.wire.name_image).\n\n"
-                       "Raises ValueError when the image is not sound.");
+                       "networks: clients that drain() has names elsewhere looked up for, 18 bytes each, IPv4 before\n"
+                       "IPv6: family (4 or 6), prefix length, address with zeros behind.\n\n"
+                       "Raises ValueError when the image or the list is not sound.");
 
 static PyType_Slot core_slots[] = {
     {Py_tp_new, core_new},

@@ -21,7 +21,7 @@
 __extension__ typedef unsigned __int128 names_number;
 
 enum {
-    NAMES_VERSION = 1,
+    NAMES_VERSION = 2,
     NAMES_LABEL = 63,     /* bytes of a label (RFC 1035 section 2.3.4) */
     NAMES_WIRE = 255,     /* bytes of a whole name, the root included */
     NAMES_SLOTS = 16,     /* coordinates of a rule, the running number among them */

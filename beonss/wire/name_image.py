@@ -23,7 +23,7 @@ from beonss.core.zones.overlay_zone import OverlaidZones
 from beonss.core.zones.records import DomainName, RecordClass, RecordType, SOAData
 from beonss.core.zones.zone import Zones
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"BEONAMES"
 _ORDER = 0x01020304
 _HEADER = Struct("=8sIIQ")

@@ -5,13 +5,13 @@ VERSION: int
 class Core:
     """Names and plain DNS answers out of an image (beonss.wire.name_image)."""
 
-    def __new__(cls, image: bytes, identity: bytes = b"") -> Core:
-        """Raise ValueError when the image is not sound."""
+    def __new__(cls, image: bytes, identity: bytes = b"", networks: bytes = b"") -> Core:
+        """Raise ValueError when the image or the list of client networks is not sound."""
 
-    def answer(self, packet: bytes, tcp: bool = False, /) -> bytes | None:
+    def answer(self, packet: bytes, tcp: bool = False, recursion: bool = False, /) -> bytes | None:
         """Return the reply to a query, None where Python must answer."""
 
-    def answer_stream(self, data: bytes | bytearray, start: int, /) -> tuple[int, bytes]:
+    def answer_stream(self, data: bytes | bytearray, start: int, recursion: bool = False, /) -> tuple[int, bytes]:
         """Answer complete messages of a TCP stream; return (bytes taken, replies with their lengths)."""
 
     def drain(self, fd: int, budget: int, /) -> tuple[list[tuple[bytes, tuple[str, int]]], int]:

@@ -6,6 +6,8 @@ keeps it out.
 """
 
 import os
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -37,12 +39,15 @@ def why_pure() -> str | None:
     return None
 
 
-def compiled_core(zones: Zones | UnknownZones, identity: bytes) -> "Core | None":
+def compiled_core(
+    zones: Zones | UnknownZones, identity: bytes, networks: Sequence[IPv4Network | IPv6Network] = ()
+) -> "Core | None":
     """Return what answers in place of Python, or None where Python answers alone.
 
     Args:
         zones: what is served.
         identity: the NSID, at most 128 bytes.
+        networks: clients over UDP that names elsewhere are looked up for.
     """
     if not isinstance(zones, Zones) or why_pure() is not None:
         return None
@@ -52,8 +57,18 @@ def compiled_core(zones: Zones | UnknownZones, identity: bytes) -> "Core | None"
     from beonss.net.dns._dns_native import Core  # noqa: PLC0415 - it may not be there
 
     try:
-        return Core(image, identity)
+        return Core(image, identity, packed_networks(networks))
     except ValueError as error:
         # A bug of ours; Python knows the names as well.
         log.error("DNS: the compiled core is left out: {error}", error=str(error))
         return None
+
+
+def packed_networks(networks: Sequence[IPv4Network | IPv6Network]) -> bytes:
+    """Return client networks as the compiled core takes them: IPv4 first, none inside another."""
+    four = collapse_addresses([network for network in networks if isinstance(network, IPv4Network)])
+    six = collapse_addresses([network for network in networks if isinstance(network, IPv6Network)])
+    return b"".join(
+        [bytes([4, network.prefixlen]) + network.network_address.packed + bytes(12) for network in four]
+        + [bytes([6, network.prefixlen]) + network.network_address.packed for network in six]
+    )

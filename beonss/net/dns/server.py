@@ -6,10 +6,10 @@ answering is logged and becomes SERVFAIL for that query alone.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+Network = IPv4Network | IPv6Network
+
 #: Bytes of an identity (NSID): it must fit beside the longest question into the smallest reply.
 LONGEST_IDENTITY = 128
 #: Queries worth keeping an answer for are no longer than this: header, longest question, OPT without options.
@@ -44,19 +46,25 @@ _CODE_NAMES = {code.value: code.name for code in ReplyCode}
 class Fallback(Protocol):
     """Who is asked for names that lie in none of our zones; without one they are REFUSED."""
 
-    def allows(self, asker: Address, /) -> bool:
-        """Say whether names are looked up for this client: it decides the RA bit of every reply to it.
+    @property
+    def networks(self) -> Sequence[Network]:
+        """Say which clients names are looked up for: it decides the RA bit of every reply to them.
 
-        The answer must not change while the server runs. Where it is no, the client gets REFUSED.
+        It must not change: another fallback is needed for other networks. All other clients get REFUSED.
         """
         ...
 
-    def forward(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> Deferred[bytes | None]:
-        """Look the name up; called only for clients that are allowed and desire recursion.
+    def forward(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> "bytes | Deferred[bytes | None]":
+        """Look the name up; called only for clients in the networks that desire recursion.
 
-        Fires with the whole reply, no longer than the client can take (the id is set by the server), or with
-        None for no reply at all. It must fire in the end: it is what bounds the time of a lookup.
+        Returns the whole reply, no longer than the client can take (the id is set by the server), where it is known; or
+        fires with it later, or with None for no reply at all. It must fire in the end: it is what bounds the
+        time of a lookup.
         """
+        ...
+
+    def counters(self) -> Mapping[str, int]:
+        """Return what it has done, for the status."""
         ...
 
 
@@ -78,6 +86,7 @@ class DNSCounters:
         refused_connections: TCP connections turned away or cut short by a limit.
         table: ready answers held now.
         compiled: queries answered by the compiled core.
+        fallback: what the fallback counts; empty without one.
     """
 
     udp: int
@@ -94,6 +103,7 @@ class DNSCounters:
     refused_connections: int
     table: int
     compiled: int = 0
+    fallback: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def queries(self) -> int:
@@ -202,7 +212,7 @@ class DNSServer:
         zones: what is served.
         identity: the NSID and ``id.server``, which tell servers apart; at most 128 bytes, empty for none.
         here: this machine's own address among the nodes: who ``self`` is for clients on loopback.
-        fallback: who is asked for names outside of the zones.
+        fallback: who is asked for names outside of the zones; see also :meth:`fall_back_on`.
         ready: how many ready answers one generation of the table holds, of about 350 bytes each.
         seconds: a monotonic clock, for the log.
 
@@ -234,18 +244,20 @@ class DNSServer:
             )
         self.here = here
         self.counts = Counts()
-        self.fallback = fallback
+        self.fallback: Fallback | None = None
         self.transfers = transfers
         self.sparing = SparingLog(seconds)
         self._identity = identity
         self._limit = ready
         self._allowed: dict[str, bool] = {}
         self._in_flight = 0
+        self._networks: tuple[Network, ...] = ()
         self._zones = zones
-        self.core = self._compiled(zones)
         # Replies differ by the RA bit; the second table is for clients that names are looked up for.
         self.plain = ReadyAnswers(ready)
         self._recursive = ReadyAnswers(ready)
+        self.core: Core | None = None
+        self.fall_back_on(fallback)
 
     @property
     def zones(self) -> Zones | UnknownZones:
@@ -255,17 +267,25 @@ class DNSServer:
     def replace(self, zones: Zones | UnknownZones) -> None:
         """Serve other zones from the next query on; ready answers of the former ones are forgotten."""
         self._zones = zones
+        self._begin_anew()
+
+    def fall_back_on(self, fallback: Fallback | None) -> None:
+        """Have names elsewhere looked up by another fallback, or by none, from the next query on."""
+        self.fallback = fallback
+        self._networks = () if fallback is None else tuple(fallback.networks)
+        self._allowed.clear()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         if self.core is not None:
             self.counts.add_compiled(self.core)
-        self.core = self._compiled(zones)
+        self.core = compiled_core(self._zones, self._identity, self._networks)
         self.plain = ReadyAnswers(self._limit)
         self._recursive = ReadyAnswers(self._limit)
 
     def table(self, host: str) -> ReadyAnswers:
         """Return the table of ready answers for a client over UDP."""
-        if self.fallback is None or not self._is_allowed(host):
-            return self.plain
-        return self._recursive
+        return self._recursive if self.is_recursive(host) else self.plain
 
     def counters(self) -> DNSCounters:
         """Return the counters as they are now."""
@@ -287,6 +307,7 @@ class DNSServer:
             refused_connections=counts.refused_connections,
             table=len(self.plain) + len(self._recursive),
             compiled=counts.compiled,
+            fallback={} if self.fallback is None else self.fallback.counters(),
         )
 
     def respond(self, packet: bytes, host: str, *, tcp: bool) -> "bytes | Deferred[bytes | None] | ZoneStream | None":
@@ -303,7 +324,7 @@ class DNSServer:
         """
         counts = self.counts
         if tcp:
-            if self.core is not None and (reply := self.core.answer(packet, True)) is not None:
+            if self.core is not None and (reply := self.core.answer(packet, True, self.is_recursive(host))) is not None:
                 return reply
             counts.tcp += 1
         else:
@@ -331,12 +352,12 @@ class DNSServer:
 
     def _answered(self, query: Query, packet: bytes, host: str, *, tcp: bool) -> bytes | Deferred[bytes | None]:
         asker = _address(host)
-        recursion = self.fallback is not None and self._is_allowed(host)
+        recursion = self.is_recursive(host)
         answer = self._answer(query, asker)
         edns = query.edns
         if not answer.ours and recursion and query.recursion_desired and (edns is None or edns.version == 0):
             if self._in_flight < MOST_FORWARDED:
-                return Deferred.fromCoroutine(self._forwarded(query, packet, asker, tcp=tcp))
+                return self._forward(query, packet, asker, tcp=tcp)
             answer = FAILED
         reply = write_reply(query, answer, tcp=tcp, recursion=recursion, identity=self._identity)
         self._count(reply, ReplyCode.BADVERS if edns is not None and edns.version else answer.code)
@@ -360,10 +381,6 @@ class DNSServer:
             self.counts.codes[ReplyCode.NOERROR] += 1
         return reply
 
-    def _compiled(self, zones: Zones | UnknownZones) -> "Core | None":
-        # Where names are looked up for some clients, replies differ by client in the RA bit, which it does not know.
-        return compiled_core(zones, self._identity) if self.fallback is None else None
-
     def _answer(self, query: Query, asker: Address) -> Answer:
         if query.class_ == RecordClass.CH:
             return server_text(folded(query.name), query.type, self._identity)
@@ -371,12 +388,24 @@ class DNSServer:
             asker = self.here
         return self._zones.answer(query.name, query.type, query.class_, asker)
 
-    async def _forwarded(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> bytes | None:
+    def _forward(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> bytes | Deferred[bytes | None]:
         assert self.fallback is not None
         self.counts.forwarded += 1
+        try:
+            reply = self.fallback.forward(query, packet, asker, tcp=tcp)
+        except Exception:  # noqa: BLE001 - whatever the fallback ran into, the client is told
+            return self._failed(query, Failure(), recursion=True, tcp=tcp)
+        if isinstance(reply, Deferred):
+            return Deferred.fromCoroutine(self._forwarded(reply, query, packet, tcp=tcp))
+        self._count(reply, reply[3] & 15)
+        return packet[:2] + reply[2:]
+
+    async def _forwarded(
+        self, coming: Deferred[bytes | None], query: Query, packet: bytes, *, tcp: bool
+    ) -> bytes | None:
         self._in_flight += 1
         try:
-            reply = await self.fallback.forward(query, packet, asker, tcp=tcp)
+            reply = await coming
         except Exception:  # noqa: BLE001 - whatever the fallback ran into, the client is told
             return self._failed(query, Failure(), recursion=True, tcp=tcp)
         finally:
@@ -407,16 +436,18 @@ class DNSServer:
         if reply[2] & _TRUNCATED:
             self.counts.truncated += 1
 
-    def _is_allowed(self, host: str) -> bool:
+    def is_recursive(self, host: str) -> bool:
+        """Say whether names elsewhere are looked up for a client, which its replies tell by RA.
+
+        Args:
+            host: its address as the socket gives it.
+        """
+        if not self._networks:
+            return False
         allowed = self._allowed.get(host)
         if allowed is None:
-            assert self.fallback is not None
-            try:
-                allowed = self.fallback.allows(_address(host))
-            except Exception:  # noqa: BLE001 - a broken access list allows nobody and stops nothing
-                allowed = False
-                if self.sparing.admits("allows"):
-                    log.failure("DNS: the access list of lookups failed for {host}", host=host)
+            address = _address(host)
+            allowed = any(address in network for network in self._networks)
             if len(self._allowed) >= self._limit:
                 self._allowed.clear()
             self._allowed[host] = allowed

@@ -159,11 +159,12 @@ class DNSStream(Protocol):
         """Answer complete queries as long as the client takes replies."""
         buffer, limits = self._buffer, self.factory.limits
         core = self.factory.server.core
+        recursive = self.factory.server.is_recursive(self.host)
         start = 0
         while not self._over and not self._full and len(buffer) - start >= 2:
             if core is not None:
                 # All that it can answer in a row travels in one piece.
-                taken, replies = core.answer_stream(buffer, start)
+                taken, replies = core.answer_stream(buffer, start, recursive)
                 if taken:
                     start += taken
                     self._restart_timer(limits.idle)

@@ -3,7 +3,8 @@
 import os
 import random
 import socket
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from itertools import product
 from pathlib import Path
 
 import dns.flags
@@ -21,7 +22,7 @@ from beonss.core.zones.overlay_zone import OverlaidZones
 from beonss.core.zones.records import AddressData, NameData, Record, SOAData, TextData, domain
 from beonss.core.zones.zone import UnknownZones, Zones
 from beonss.net.dns import native as dns_native
-from beonss.net.dns.native import PURE, compiled_core, why_pure
+from beonss.net.dns.native import PURE, compiled_core, packed_networks, why_pure
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.udp import listen_udp
 from beonss.wire import name_image as name_image_module
@@ -30,7 +31,7 @@ from beonss.wire.name_image import fnv, name_image, shape_key
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
 FELLOWSHIP = parse(next(path for path in EXAMPLES if path.stem == "fellowship").read_bytes(), "fellowship.toml")
-STRANGER = "192.0.2.77"
+STRANGER, SERVED = "192.0.2.77", "192.0.2.129"
 NSID = b"frodo"
 
 
@@ -43,37 +44,50 @@ def _there() -> None:
         pytest.skip(why)
 
 
+class Elsewhere:
+    """A fallback for half of a network; what it is asked for, the core must have left to Python."""
+
+    networks = (ip_network("192.0.2.128/25"),)
+
+    def forward(self, query, packet, asker, *, tcp):
+        assert query.recursion_desired
+        return b"looked up elsewhere"
+
+    def counters(self):
+        return {}
+
+
 def both(naming: Naming, identity: bytes = NSID, zones: Zones | None = None):
     """Return the compiled core, and a function that answers as Python does alone."""
     zones = zones or Zones(naming)
     core = compiled_core(zones, identity)
     assert core is not None
-    server = DNSServer(zones, identity=identity, ready=1)
+    server = DNSServer(zones, identity=identity, ready=1, fallback=Elsewhere())
     server.core = None
 
-    def python(packet: bytes, *, tcp: bool) -> bytes | None:
-        reply = server.respond(packet, STRANGER, tcp=tcp)
+    def python(packet: bytes, *, tcp: bool, recursion: bool = False) -> bytes | None:
+        reply = server.respond(packet, SERVED if recursion else STRANGER, tcp=tcp)
         assert reply is None or isinstance(reply, bytes)
         return reply
 
     return core, python
 
 
-def opened(image: bytes):
+def opened(image: bytes, networks: bytes = b""):
     """Return a core of an image."""
     from beonss.net.dns._dns_native import Core  # noqa: PLC0415 - it may not be there
 
-    return Core(image)
+    return Core(image, b"", networks)
 
 
 def agree(core, python, packet: bytes) -> bool:
     """Fail unless both say the same; say whether the core answered."""
     answered = False
-    for tcp in (False, True):
-        compiled = core.answer(packet, tcp)
+    for tcp, recursion in product((False, True), repeat=2):
+        compiled = core.answer(packet, tcp, recursion)
         if compiled is not None:
             answered = True
-            assert compiled == python(packet, tcp=tcp)
+            assert compiled == python(packet, tcp=tcp, recursion=recursion)
     return answered
 
 
@@ -232,6 +246,48 @@ def test_personal_answers_are_left_to_python(name):
     assert core.answer(dns.message.make_query(f"{name}.fellow.aero.org", "A").to_wire()) is None
 
 
+@pytest.mark.parametrize("name", ["www.example.com", ".", "printer"])
+def test_names_elsewhere_are_left_to_python_for_clients_that_want_them_looked_up(name):
+    core, python = both(FELLOWSHIP)
+    packet = dns.message.make_query(name, "A").to_wire()
+    assert core.answer(packet, False, True) is None
+    assert python(packet, tcp=False, recursion=True) == packet[:2] + b"oked up elsewhere"
+    modest = dns.message.make_query(name, "A", flags=0).to_wire()
+    refused = core.answer(modest, False, True)
+    assert refused == python(modest, tcp=False, recursion=True)
+    assert dns.message.from_wire(refused).flags & dns.flags.RA
+
+
+@settings(max_examples=200)
+@given(st.lists(st.ip_addresses(v=4).map(lambda a: (a, 32)) | st.ip_addresses(v=6).map(lambda a: (a, 128))), st.data())
+def test_networks_for_the_core_are_sorted_and_none_lies_in_another(drawn, data):
+    networks = [ip_network((a, data.draw(st.integers(1, size))), strict=False) for a, size in drawn]
+    packed = packed_networks(networks)
+    back = [
+        ip_network((packed[at + 2 : at + (6 if packed[at] == 4 else 18)], packed[at + 1]))
+        for at in range(0, len(packed), 18)
+    ]
+    assert [each.version for each in back] == sorted(each.version for each in back)
+    assert not [(a, b) for a in back for b in back if a is not b and a.version == b.version and a.overlaps(b)]
+    for network in networks:
+        assert any(each.version == network.version and network.subnet_of(each) for each in back)
+
+
+@pytest.mark.parametrize("networks", [b"x", b"\5\1" + b"\0" * 16, b"\4\41" + b"\0" * 16, b"\6\201" + b"\0" * 16])
+def test_a_list_of_networks_that_is_not_sound_is_refused(networks):
+    image = name_image(Zones(FELLOWSHIP))
+    assert image is not None
+    with pytest.raises(ValueError, match="the list of networks"):
+        opened(image, networks)
+
+
+def test_a_list_of_networks_with_ipv4_behind_ipv6_is_refused():
+    image = name_image(Zones(FELLOWSHIP))
+    assert image is not None
+    with pytest.raises(ValueError, match="the list of networks"):
+        opened(image, b"\6\0" + b"\0" * 16 + b"\4\0" + b"\0" * 16)
+
+
 def test_replies_that_do_not_fit_are_left_to_python():
     addresses = ", ".join(f'"10.5.0.{number}"' for number in range(1, 41))
     naming = parse(
@@ -357,6 +413,34 @@ class TestSocket:
         counters = server.counters()
         assert (counters.udp, counters.compiled) == (210, 150)
         assert counters.codes == {"NOERROR": 180, "NXDOMAIN": 30}
+
+    @pytest.mark.parametrize(("network", "served"), [
+        ("127.0.0.0/8", True), ("127.0.0.1/32", True), ("127.0.0.0/31", True), ("96.0.0.0/3", True),
+        ("127.0.0.0/32", False), ("128.0.0.0/1", False), ("::/1", False),
+    ])  # fmt: skip
+    def test_clients_are_told_apart_by_their_networks(self, network, served):
+        """RA is set for those that names elsewhere are looked up for, by the core that drains the socket."""
+
+        class Served(Elsewhere):
+            networks = (ip_network("10.0.0.0/8"), ip_network(network), ip_network("fe80::/10"))
+
+        class Reactor:
+            def addReader(self, _):
+                pass
+
+            removeReader = addReader
+
+        server = DNSServer(Zones(FELLOWSHIP), fallback=Served())
+        listener = listen_udp(Reactor(), server, "127.0.0.1", 0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.connect(("127.0.0.1", listener.getHost().port))
+            for name in ("r01n01.fellow.aero.org", "nosuch.fellow.aero.org"):
+                client.send(dns.message.make_query(name, "A").to_wire())
+                listener.doRead()
+                assert bool(dns.message.from_wire(client.recv(4096)).flags & dns.flags.RA) == served
+        assert server.counters().compiled == 2
+        listener.stopListening()
 
     def test_nothing_there(self, listener):
         for _ in range(3):

@@ -1,6 +1,6 @@
 """The server between packets and zones: the table of ready answers, fallback, failures, counters."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import dns.flags
 import dns.message
@@ -37,14 +37,16 @@ class Elsewhere:
 
     def __init__(self, result, allowed=(CLIENT,)):
         self.result = result
-        self.allowed = {ip_address(host) for host in allowed}
+        self.networks = [ip_network(host) for host in allowed]
         self.asked = []
 
-    def allows(self, asker):
-        return asker in self.allowed
+    def counters(self):
+        return {"asked": len(self.asked)}
 
     def forward(self, query, packet, asker, *, tcp):
         self.asked.append((query.text, str(asker), tcp))
+        if isinstance(self.result, Exception):
+            raise self.result
         return self.result
 
 
@@ -205,13 +207,29 @@ def test_a_fallback_that_stays_silent_sends_nothing():
     assert server.counters().dropped == 1
 
 
-def test_an_access_list_that_fails_allows_nobody(logged_errors):
-    elsewhere = Elsewhere(None)
-    elsewhere.allowed = None
-    server = DNSServer(Zones(Names()), fallback=elsewhere)
-    assert answer(server, wire("frodo.fellow.aero.org")).answer
-    assert answer(server, wire("example.com")).rcode() == ReplyCode.REFUSED
-    assert logged_errors.flush(TypeError)
+def test_what_a_fallback_knows_comes_at_once_and_under_the_id_of_the_question():
+    reply = dns.message.make_response(dns.message.from_wire(wire("example.com"))).to_wire()
+    server = DNSServer(Zones(Names()), fallback=Elsewhere(b"xx" + reply[2:]))
+    assert server.respond(wire("example.com"), CLIENT, tcp=False) == reply
+    assert server.counters().codes == {"NOERROR": 1}
+    assert server.counters().fallback == {"asked": 1}
+
+
+def test_a_fallback_that_raises_is_servfail(logged_errors):
+    server = DNSServer(Zones(Names()), fallback=Elsewhere(Unavailable("a bug")))
+    reply = answer(server, wire("example.com"))
+    assert (reply.rcode(), bool(reply.flags & dns.flags.RA)) == (ReplyCode.SERVFAIL, True)
+    assert logged_errors.flush(Unavailable)
+
+
+def test_another_fallback_holds_from_the_next_query_on():
+    """Also for ready answers and the compiled core: the RA bit is part of both."""
+    server = DNSServer(Zones(Names()))
+    for fallback, recursion in [(None, False), (Elsewhere(None), True), (Elsewhere(None, ["192.0.2.0/28"]), False)]:
+        server.fall_back_on(fallback)
+        for _ in range(2):
+            reply = answer(server, wire("frodo.fellow.aero.org"))
+            assert (bool(reply.answer), bool(reply.flags & dns.flags.RA)) == (True, recursion)
 
 
 def test_lookups_elsewhere_are_bounded_and_ours_go_on(monkeypatch):
