@@ -26,7 +26,7 @@ def hook(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     shutil.copytree(ROOT / "native", tmp_path / "native")
-    (tmp_path / "beonss" / "net").mkdir(parents=True)
+    (tmp_path / "beonss" / "net" / "dns").mkdir(parents=True)
     monkeypatch.setattr(module, "ROOT", tmp_path)
     return module
 
@@ -36,7 +36,7 @@ def test_without_a_compiler_it_is_left_out(hook, tmp_path, monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(hook.NotBuilt, match="no C compiler"):
         hook.build()
-    assert list((tmp_path / "beonss" / "net").iterdir()) == []
+    assert list((tmp_path / "beonss" / "net" / "dns").iterdir()) == []
 
 
 def test_a_compiler_that_fails_is_told_with_what_it_said(hook, tmp_path):
@@ -45,7 +45,7 @@ def test_a_compiler_that_fails_is_told_with_what_it_said(hook, tmp_path):
         missing("a C compiler", "gcc libc6-dev")
     with pytest.raises(hook.NotBuilt, match="so it is"):
         hook.build()
-    assert list((tmp_path / "beonss" / "net").iterdir()) == []
+    assert list((tmp_path / "beonss" / "net" / "dns").iterdir()) == []
 
 
 def test_it_is_built_once_and_anew_when_a_source_is_newer(hook, tmp_path):
