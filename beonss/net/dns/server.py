@@ -5,12 +5,13 @@
 answering is logged and becomes SERVFAIL for that query alone.
 """
 
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -25,6 +26,7 @@ from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
 if TYPE_CHECKING:
     from beonss.net.dns._dns_native import Core
     from beonss.net.dns.transfer import Transfers, ZoneStream
+    from beonss.net.dns.udp import UDPListener
 
 log = Logger()
 
@@ -65,6 +67,22 @@ class Fallback(Protocol):
 
     def counters(self) -> Mapping[str, int]:
         """Return what it has done, for the status."""
+        ...
+
+
+class Elsewhere(Protocol):
+    """Another process, which answers what concerns secondaries in place of this one."""
+
+    def concerns(self, query: Query, /) -> bool:
+        """Say whether a question is answered there."""
+        ...
+
+    def datagram(self, packet: bytes, peer: tuple[Any, ...], listener: "UDPListener", /) -> bool:
+        """Give it a packet that came over UDP, to be answered from the same socket; say whether it takes it."""
+        ...
+
+    def connection(self, handle: socket.socket, data: bytes, /) -> bool:
+        """Give it a TCP connection, with what was read and not answered; say whether it takes it."""
         ...
 
 
@@ -215,6 +233,8 @@ class DNSServer:
         fallback: who is asked for names outside of the zones; see also :meth:`fall_back_on`.
         ready: how many ready answers one generation of the table holds, of about 350 bytes each.
         seconds: a monotonic clock, for the log.
+        transfers: what is done for secondaries; None where there are none.
+        elsewhere: the process that does it instead; None where it is this one.
 
     Attributes:
         here: may be set at any time.
@@ -237,6 +257,7 @@ class DNSServer:
         ready: int = 16384,
         seconds: Callable[[], float] = time.monotonic,
         transfers: "Transfers | None" = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         if len(identity) > LONGEST_IDENTITY:
             raise ConfigurationError(
@@ -246,6 +267,7 @@ class DNSServer:
         self.counts = Counts()
         self.fallback: Fallback | None = None
         self.transfers = transfers
+        self._elsewhere = elsewhere
         self.sparing = SparingLog(seconds)
         self._identity = identity
         self._limit = ready
@@ -310,7 +332,9 @@ class DNSServer:
             fallback={} if self.fallback is None else self.fallback.counters(),
         )
 
-    def respond(self, packet: bytes, host: str, *, tcp: bool) -> "bytes | Deferred[bytes | None] | ZoneStream | None":
+    def respond(
+        self, packet: bytes, host: str, *, tcp: bool
+    ) -> "bytes | Deferred[bytes | None] | ZoneStream | Elsewhere | None":
         """Answer one packet.
 
         Args:
@@ -320,7 +344,7 @@ class DNSServer:
 
         Returns:
             The reply, None when there must be none, or a Deferred with one of the two that never fails. Over TCP also
-            the stream of a zone transfer.
+            the stream of a zone transfer. What another process answers the caller gives to that; it is counted there.
         """
         counts = self.counts
         if tcp:
@@ -343,6 +367,10 @@ class DNSServer:
             else:
                 counts.codes[error.reply[3] & 15] += 1
             return error.reply
+        if self._elsewhere is not None and self._elsewhere.concerns(query):
+            counts.tcp -= tcp
+            counts.udp -= not tcp
+            return self._elsewhere
         try:
             if self.transfers is not None and self.transfers.concerns(query):
                 return self._transferred(self.transfers, query, packet, _address(host), tcp=tcp)

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from beonss.net.dns.bind import bound_tcp_socket
-from beonss.net.dns.server import DNSServer
+from beonss.net.dns.server import DNSServer, Elsewhere
 from beonss.net.dns.transfer import ZoneStream
 
 log = Logger()
@@ -38,6 +38,8 @@ _LENGTH: Final = Struct("!H")
 _SHORTEST = 12
 #: Bytes Twisted reads at once and holds unsent before it asks a producer to pause.
 _BUFFER = 16384
+#: Seconds between two looks whether a client that changes hands has its replies.
+_LOOK = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,13 @@ class DNSStream(Protocol):
         self._over = False  # the connection is no more
         self._timer: IDelayedCall | None = None
         self._zone: ZoneStream | None = None  # the transfer that the client is getting
-        self._turn: IDelayedCall | None = None  # when its next message is made
+        self._turn: IDelayedCall | None = None  # when its next message is made, or the connection is given away
+        self._elsewhere: Elsewhere | None = None  # the process that the connection is given to
 
     @property
     def busy(self) -> bool:
         """Whether something is still due to the client."""
-        return self._waiting > 0 or self._choked
+        return self._waiting > 0 or self._choked or self._elsewhere is not None
 
     def connectionMade(self) -> None:
         """Start the clock."""
@@ -183,10 +186,12 @@ class DNSStream(Protocol):
             if end > len(buffer):
                 break
             packet = bytes(buffer[start + 2 : end])
-            start = end
             self._restart_timer(limits.idle)
             self.factory.touch(self)
-            self._answer(packet)
+            if not self._answer(packet):
+                # It stays in the buffer, for the process that answers it.
+                break
+            start = end
         del buffer[:start]
         if self._over:
             return
@@ -195,9 +200,12 @@ class DNSStream(Protocol):
         else:
             self._set_reading()
 
-    def _answer(self, packet: bytes) -> None:
+    def _answer(self, packet: bytes) -> bool:
+        """Answer a query; return False for one that another process answers, with all that follow."""
         reply = self.factory.server.respond(packet, self.host, tcp=True)
-        if isinstance(reply, Deferred):
+        if isinstance(reply, bytes):
+            self._write(reply)
+        elif isinstance(reply, Deferred):
             self._waiting += 1
             reply.addCallback(self._arrived)
         elif isinstance(reply, ZoneStream):
@@ -206,12 +214,37 @@ class DNSStream(Protocol):
             self._zone = reply
             self._schedule()
         elif reply is not None:
-            self._write(reply)
+            self._elsewhere = reply
+            self._turn = self.factory.clock.callLater(0, self._hand_over)
+            return False
+        return True
+
+    def _hand_over(self) -> None:
+        """Give the connection to another process, once the client was sent what is due to it."""
+        assert self._elsewhere is not None
+        self._turn = None
+        if self._waiting or self._choked or self.factory.sends(self):
+            self._turn = self.factory.clock.callLater(_LOOK, self._hand_over)
+            return
+        transport: Any = self.transport
+        handle: socket.socket = transport.getHandle()
+        if not self._elsewhere.connection(handle, bytes(self._buffer)):
+            self.factory.server.counts.refused_connections += 1
+            self.abort()
+            return
+        # The other process has a descriptor of its own; ours is closed without a word to the client.
+        transport.unregisterProducer()
+        transport.stopReading()
+        transport.stopWriting()
+        handle.close()
+        self.connectionLost()
 
     @property
     def _full(self) -> bool:
         """Whether no further query is taken up for now."""
-        return self._choked or self._zone is not None or self._waiting >= self.factory.limits.pipeline
+        if self._choked or self._zone is not None or self._elsewhere is not None:
+            return True
+        return self._waiting >= self.factory.limits.pipeline
 
     def _schedule(self) -> None:
         """Go on with the transfer in the next turn of the reactor, so that others have theirs."""
@@ -337,6 +370,11 @@ class DNSStreams(Factory):
         if not self._per_client[stream.host]:
             del self._per_client[stream.host]
         self.server.counts.connections -= 1
+
+    def sends(self, stream: DNSStream) -> bool:
+        """Say whether something that was written to a client waits to be sent."""
+        writers = getattr(self.clock, "getWriters", None)
+        return writers is not None and stream.transport in writers()
 
     def close(self, grace: float) -> Deferred[Any]:
         """Close all connections; fires when the last one is gone, after ``grace`` seconds at the latest."""

@@ -47,6 +47,20 @@ _MALFORMED: Final = Answer(ReplyCode.FORMERR, authoritative=False)
 _BUSY: Final = Answer(ReplyCode.SERVFAIL, authoritative=False)
 
 
+def concerns_secondaries(query: Query, catalog: DomainName | None) -> bool:
+    """Say whether a question is signed, asks for a whole zone, or is about the catalog.
+
+    Args:
+        query: the question.
+        catalog: apex of the catalog zone in lower case; None for none.
+    """
+    return query.signature is not None or query.type in _QUESTIONS or _in_catalog(query, catalog)
+
+
+def _in_catalog(query: Query, catalog: DomainName | None) -> bool:
+    return catalog is not None and folded(query.name)[-len(catalog) :] == catalog
+
+
 class ZoneStream:
     """The messages of one transfer; must be closed when it is not taken to its end."""
 
@@ -103,7 +117,7 @@ class Transfers:
 
     def concerns(self, query: Query) -> bool:
         """Say whether a question is answered here: it is signed, asks for a whole zone or about the catalog."""
-        return query.signature is not None or query.type in _QUESTIONS or self._in_catalog(query)
+        return concerns_secondaries(query, self.catalog)
 
     def respond(
         self, query: Query, packet: bytes, asker: Address, ordinary: Callable[[int], bytes], *, tcp: bool
@@ -139,7 +153,7 @@ class Transfers:
             if isinstance(found, ZoneStream):
                 return found
             reply = found
-        elif self._in_catalog(query) and not may_transfer(self.grants, asker, key):
+        elif _in_catalog(query, self.catalog) and not may_transfer(self.grants, asker, key):
             reply = write_reply(query, _REFUSED, tcp=tcp, reserve=0 if signer is None else signer.size)
         else:
             reply = ordinary(0 if signer is None else signer.size)
@@ -205,9 +219,6 @@ class Transfers:
                     return None
                 return increment(newer.soa(apex), older.soa(apex), *found)
         return None
-
-    def _in_catalog(self, query: Query) -> bool:
-        return self.catalog is not None and folded(query.name)[-len(self.catalog) :] == self.catalog
 
     def _ended(self) -> None:
         self._streams -= 1

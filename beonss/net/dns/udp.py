@@ -56,6 +56,10 @@ class UDPListener:
         """Begin to answer."""
         self._reactor.addReader(self)
 
+    def stopReading(self) -> None:
+        """Leave what comes to whoever else reads from the same socket."""
+        self._reactor.removeReader(self)
+
     def stopListening(self) -> Deferred[None]:
         """Answer what has arrived already, and close the socket."""
         if self._open:
@@ -101,7 +105,7 @@ class UDPListener:
         if error:
             self._complain(OSError(error, os.strerror(error)))
         for packet, peer in asked:
-            self._answer(packet, peer)
+            self.answer(packet, peer)
 
     def _read(self) -> None:
         """Answer in Python."""
@@ -118,7 +122,7 @@ class UDPListener:
                     table = server.table(peer[0])
                 ready = table.young.get(packet[2:])
                 if ready is None:
-                    self._answer(packet, peer)
+                    self.answer(packet, peer)
                     continue
                 hits += 1
                 codes[ready[1] & 15] += 1
@@ -130,14 +134,22 @@ class UDPListener:
             counts.ready += hits
             counts.udp += hits
 
-    def _answer(self, packet: bytes, peer: Any) -> None:
+    def answer(self, packet: bytes, peer: Any) -> None:
+        """Answer one packet from this socket.
+
+        Args:
+            packet: the message.
+            peer: where it came from, as ``recvfrom`` gives it.
+        """
         reply = self._server.respond(packet, peer[0], tcp=False)
-        if isinstance(reply, Deferred):
+        if isinstance(reply, bytes):
+            self._send(reply, peer)
+        elif isinstance(reply, Deferred):
             reply.addCallback(self._arrived, peer)
         elif isinstance(reply, ZoneStream):
             reply.close()
-        elif reply is not None:
-            self._send(reply, peer)
+        elif reply is not None and not reply.datagram(packet, peer, self):
+            self._server.counts.dropped += 1
 
     def _arrived(self, reply: bytes | None, peer: Any) -> None:
         if reply is not None and self._open:
