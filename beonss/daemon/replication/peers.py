@@ -12,6 +12,9 @@ from beonss.wire.sync import Heartbeat, Hello
 
 #: ms of clock difference from which on a person is told; nothing is ever refused for it.
 SKEW_ALARM = 5000
+#: Seconds for which two masters may serve different descriptions before a person is told: a new one takes a moment to
+#: reach, and to be proven by, everybody.
+DIFFERENCE_GRACE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class _Peer:
     #: Of the process that greeted last.
     boot: str = ""
     outgoing: bool = False
+    #: Since when it serves another description than we do; None while it does not.
+    differs_since: float | None = None
     #: connection -> (when it was made, the boot id of the process that made it)
     incoming: dict[object, tuple[float, str]] = field(default_factory=dict)
 
@@ -60,6 +65,7 @@ class PeerBook:
         wall: this machine's clock, seconds since the epoch.
         incarnation: gives ours.
         digest: gives the digest of our description; empty without one.
+        seconds: a clock that nobody sets.
 
     Attributes:
         alarms: what a person must look at, by word (``clock:frodo``).
@@ -67,10 +73,17 @@ class PeerBook:
 
     log = Logger()
 
-    def __init__(self, wall: Callable[[], float], incarnation: Callable[[], str], digest: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        incarnation: Callable[[], str],
+        digest: Callable[[], str],
+        seconds: Callable[[], float],
+    ) -> None:
         self._wall = wall
         self._incarnation = incarnation
         self._digest = digest
+        self._seconds = seconds
         self._peers: dict[str, _Peer] = {}
         self.alarms: dict[str, str] = {}
 
@@ -193,15 +206,21 @@ class PeerBook:
 
     def look(self, name: str) -> None:
         """Compare a peer's clock and description with ours."""
-        state = self._peers[name].state
+        peer = self._peers[name]
+        state = peer.state
         skew = state.clock_skew_ms or 0
         side = "ahead of" if skew > 0 else "behind"
         text = f"the clock of {name} is more than {SKEW_ALARM // 1000} s {side} ours: set both by NTP"
         self._set(f"clock:{name}", text if abs(skew) > SKEW_ALARM else "")
         ours = self._digest()
         differs = bool(state.description_digest and ours and state.description_digest != ours)
+        if not differs:
+            peer.differs_since = None
+        elif peer.differs_since is None:
+            peer.differs_since = self._seconds()
+        lasting = peer.differs_since is not None and self._seconds() - peer.differs_since >= DIFFERENCE_GRACE
         text = f"{name} serves another cluster description than this machine: one of the two says in its status why"
-        self._set(f"description:{name}", text if differs else "")
+        self._set(f"description:{name}", text if lasting else "")
 
     def look_at_all(self) -> None:
         """Compare all peers with us, because we changed."""

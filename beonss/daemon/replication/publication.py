@@ -39,6 +39,10 @@ from beonss.wire.description import parse
 
 #: Seconds between two looks for a description that lost against another.
 INTERVAL = 10.0
+#: Seconds between two tries to serve a description that this machine's own files (zones) did not allow: the first time,
+#: and at most.
+TRY_AGAIN = 10.0
+TRY_SELDOM = 320.0
 #: The note with the digests of texts that were in force here, oldest first.
 FORMER = "description/former"
 _FORMER_KEPT = 64
@@ -112,6 +116,7 @@ class Publication:
         ready: Callable[[], Awaitable[None]],
     ) -> None:
         self.now = first
+        self._reactor = reactor
         self.overruled: Overruled | None = None
         self.file_state: FileState = "same"
         self._accounts = accounts
@@ -121,6 +126,10 @@ class Publication:
         self._take = take
         self._ready = ready
         self._refused = ""
+        #: What was proven last: its text never gets better or worse by being read again.
+        self._proven: tuple[Published, Naming | ConfigurationError] | None = None
+        self._wait = TRY_AGAIN
+        self._next_try = 0.0
         self._file_problem = ""
         self._former: list[str] = []
         self._may_write = False
@@ -189,8 +198,12 @@ class Publication:
             if self._may_write:
                 self._weigh()
 
-    def follow(self) -> None:
-        """Put in force what the register says, unless it is or this master cannot."""
+    def follow(self, *, patient: bool = False) -> None:
+        """Put in force what the register says, unless it is or this master cannot.
+
+        Args:
+            patient: whether one that was refused before waits for its time; the wait grows.
+        """
         register = self.register
         if register is None:
             return
@@ -206,15 +219,37 @@ class Publication:
         if was.source == "cluster" and wanted == was.published:
             self._refused = ""
             return
+        new = self._proven is None or self._proven[0] != wanted
+        if not new and patient and self._reactor.seconds() < self._next_try:
+            return
+        self._wait = TRY_AGAIN if new or not patient else min(2 * self._wait, TRY_SELDOM)
         try:
-            self._put_in_force(Described(wanted, prove(wanted), "cluster"))
+            self._put_in_force(Described(wanted, self._prove(wanted), "cluster"))
         except ConfigurationError as error:
             self._refuse(f"version {wanted.version} of the description, published by {register.author}", error)
+            self._next_try = self._reactor.seconds() + self._wait
+
+    def _prove(self, wanted: Published) -> Naming:
+        """Prove a description once: only what this machine has beside it can change.
+
+        Raises:
+            ConfigurationError: this version of the software does not accept it.
+        """
+        if self._proven is None or self._proven[0] != wanted:
+            try:
+                self._proven = wanted, prove(wanted)
+            except ConfigurationError as error:
+                self._proven = wanted, error
+        found = self._proven[1]
+        if isinstance(found, ConfigurationError):
+            raise found.with_traceback(None)
+        return found
 
     def _put_in_force(self, described: Described) -> None:
         self._take(described)
         self.now = described
         self._refused = ""
+        self._proven = None
         self.log.info(
             "description version {version} is in force, {nodes} nodes",
             version=described.published.version,
@@ -263,7 +298,7 @@ class Publication:
                 if self.now.source == "file":
                     await self._publish_seed()
                 return
-            self.follow()
+            self.follow(patient=True)
             await self._look_for_losers()
             published = self.now.published
             wanted = standing(self._accounts.view.register)
@@ -360,7 +395,8 @@ class Publication:
             )
 
     def reread(self) -> None:
-        """Look at the file again, and say in the log what it is."""
+        """Try again what was refused; look at the file again, and say in the log what it is."""
+        self.follow()
         self.look_at_file()
         if self._file_problem:
             self.log.error("{text}", text=self._file_problem)

@@ -102,7 +102,7 @@ class Sync:
         self.timing = timing or Timing()
         self.wall = wall
         self.boot_id = secrets.token_hex(16)
-        self.book = PeerBook(self.wall, lambda: accounts.incarnation, self.digest)
+        self.book = PeerBook(self.wall, lambda: accounts.incarnation, self.digest, reactor.seconds)
         self._describe = description
         self._signed: tuple[str, DescriptionDocument] | None = None
         self._duplicate = duplicate or accounts.halt
@@ -122,12 +122,18 @@ class Sync:
 
     # -- life
 
-    def listen(self, endpoint: Endpoint) -> IListeningPort:
+    def listen(self, endpoint: Endpoint, given: socket.socket | None = None) -> IListeningPort:
         """Open the port on one address.
+
+        Args:
+            endpoint: where.
+            given: a socket that was handed over and listens there already; it is copied.
 
         Raises:
             ConfigurationError: it cannot be bound; the text says what to do.
         """
+        if given is not None:
+            return self._adopt(given)
         try:
             bound = listening_socket(endpoint.host, endpoint.port, BACKLOG, both=True)
         except OSError as error:
@@ -136,10 +142,9 @@ class Sync:
                 f"that holds it, or choose another address with --sync-listen"
             ) from None
         with bound:
-            return self.adopt(bound)
+            return self._adopt(bound)
 
-    def adopt(self, bound: socket.socket) -> IListeningPort:
-        """Serve on a socket that listens already; it is copied, and the caller's may be closed."""
+    def _adopt(self, bound: socket.socket) -> IListeningPort:
         factory = serving(self.identity, self.port, self.reactor, self.port.admits)
         port: IListeningPort = self.reactor.adoptStreamPort(bound.fileno(), bound.family, factory)
         self._ports.append(port)
@@ -196,6 +201,7 @@ class Sync:
     @property
     def alarms(self) -> Mapping[str, str]:
         """What a person must look at in the exchange: word -> text; the member list has its own."""
+        self.book.look_at_all()
         return dict(self.book.alarms)
 
     def ask(self, name: str, kind: str, params: Mapping[str, Any]) -> "Deferred[Mapping[str, Any]]":

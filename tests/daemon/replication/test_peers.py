@@ -3,7 +3,7 @@
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.replication.pulling import Acknowledged
 from beonss.core.replication.registers import Stamp
-from beonss.daemon.replication.peers import PeerBook
+from beonss.daemon.replication.peers import DIFFERENCE_GRACE, PeerBook
 from beonss.wire.sync import Heartbeat, Hello
 
 AT = (Endpoint("10.5.0.2", 7653),)
@@ -14,7 +14,7 @@ class Book(PeerBook):
     def __init__(self) -> None:
         self.now = 1000.0
         self.ours = "d1"
-        super().__init__(lambda: self.now, lambda: "f" * 32, lambda: self.ours)
+        super().__init__(lambda: self.now, lambda: "f" * 32, lambda: self.ours, lambda: self.now)
         self.add("gamgee", AT, None)
 
     @property
@@ -97,16 +97,28 @@ def test_clock_alarms_come_and_go_and_refuse_nothing() -> None:
     assert book.gamgee.reachable
 
 
-def test_descriptions_are_compared_again_when_ours_changes() -> None:
+def test_descriptions_that_stay_different_are_an_alarm() -> None:
+    """A new one takes a moment to reach everybody; that is no alarm, whoever has it first."""
     book = Book()
     book.met("gamgee", hello(description="d2"))
+    assert book.alarms == {}
+    book.now += DIFFERENCE_GRACE - 1
+    book.ours = "d3"
+    book.look_at_all()
+    assert book.alarms == {}, "not long enough yet"
+    book.now += 1
+    book.beat("gamgee", Heartbeat(1_010_000, "", "d2"))
     assert "description:gamgee" in book.alarms
     book.ours = "d2"
     book.look_at_all()
     assert book.alarms == {}
+    book.now += 100
+    book.beat("gamgee", Heartbeat(1_110_000, "", "d4"))
+    assert book.alarms == {}, "the time before it was equal does not count"
+    book.now += DIFFERENCE_GRACE
     book.ours = ""
-    book.met("gamgee", hello(description="d3"))
-    assert book.alarms == {}
+    book.met("gamgee", hello(description="d4", wall=1_120_000))
+    assert book.alarms == {}, "we have none"
 
 
 def test_alarms_of_a_removed_master_go_with_it() -> None:

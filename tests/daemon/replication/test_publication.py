@@ -20,6 +20,7 @@ from beonss.core.replication.publication import (
     encode_serial,
 )
 from beonss.core.replication.registers import ABSENT, Register, Stamp
+from beonss.daemon.replication import publication
 from beonss.daemon.replication.description import first_description, prove
 from beonss.daemon.replication.publication import Publication
 from beonss.errors import ConfigurationError
@@ -76,8 +77,10 @@ class Machine:
         database = Database(":memory:", "c" * 32, durable=False)
         first = first_description(database, self.path)
         database.close()
+        self.clock = Clock()
+        self.tries = 0
         self.publication = Publication(
-            Clock(),
+            self.clock,
             accounts=self.accounts,
             name="frodo",
             first=first,
@@ -88,6 +91,7 @@ class Machine:
         )
 
     def take(self, described):
+        self.tries += 1
         if self.refuses and self.refuses.encode() in described.published.text:
             raise ConfigurationError("more.zone: cannot be read")
         self.taken.append(described.published.version)
@@ -134,6 +138,39 @@ def test_what_arrives_is_followed_and_a_file_that_differs_is_told(tmp_path):
     machine.publication.reread()
     assert machine.publication.alarms() == []
     assert machine.version == 5
+
+
+def test_a_refused_description_is_proven_once_and_tried_again_ever_more_seldom(tmp_path, monkeypatch):
+    """Its text gets no better by being read again; the zone files beside it may."""
+    proofs = []
+    monkeypatch.setattr(publication, "prove", lambda published: proofs.append(published.version) or prove(published))
+    machine = Machine(tmp_path).start()
+    machine.refuses = "10.5.0.7"
+    machine.accounts.arrive(row(text_of(7), 5, 1000))
+    assert "more.zone" in machine.publication.alarms()[0]
+    machine.tries = 0
+    for _ in range(360):
+        machine.clock.advance(10)
+    assert proofs == [1, 5], "its own, then that of the others"
+    assert 10 <= machine.tries <= 20, "an hour"
+    machine.refuses = ""
+    machine.publication.reread()
+    assert machine.version == 5
+    assert machine.publication.alarms() == []
+
+
+def test_a_text_that_this_version_cannot_accept_is_read_once(tmp_path, monkeypatch):
+    proofs = []
+    monkeypatch.setattr(publication, "prove", lambda published: proofs.append(published.version) or prove(published))
+    machine = Machine(tmp_path).start()
+    machine.accounts.arrive(row(b"[cluster]\nname = 7\n", 5, 1000))
+    for _ in range(100):
+        machine.clock.advance(10)
+    assert proofs == [1, 5], "its own, then that of the others"
+    assert "version 5" in machine.publication.alarms()[0]
+    machine.accounts.arrive(row(text_of(7), 6, 2000))
+    assert machine.version == 6
+    assert machine.publication.alarms() == []
 
 
 def test_a_winner_with_a_lower_number_counts_as_a_higher_one_everywhere(tmp_path):

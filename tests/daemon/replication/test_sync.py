@@ -9,6 +9,7 @@ from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, 
 
 from beonss.core.cluster.members import Member, MemberList, removed
 from beonss.core.replication.registers import Change, Key
+from beonss.daemon.replication import peers
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.store.keys import new_identity
 from beonss.wire.feed import DescriptionContent
@@ -194,7 +195,8 @@ async def test_a_copy_of_a_machine_is_found_and_both_stop_writing() -> None:
 
 
 @ensureDeferred
-async def test_clocks_and_descriptions_are_compared() -> None:
+async def test_clocks_and_descriptions_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "DIFFERENCE_GRACE", 0.1)
     texts = {"frodo": "a" * 64, "gamgee": "b" * 64}
     cluster = Cluster("frodo", "gamgee")
     for master in cluster.masters:

@@ -126,7 +126,7 @@ class Machine:
         self.accounts._stalled.patience = STALLED
         self.accounts.listen(lambda rows: world.checks.committed(self, rows))
         self.membership = Membership(read_roster(self.stored_roster, world.office.public), self._keep_roster)
-        self.book = PeerBook(self.wall, lambda: self.accounts.incarnation, lambda: "")
+        self.book = PeerBook(self.wall, lambda: self.accounts.incarnation, lambda: "", clock.seconds)
         known = now(self.accounts.acknowledged())
         self._follow_members(self.membership.roster, known)
         self.membership.listen(self._follow_members)
