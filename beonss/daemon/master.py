@@ -165,6 +165,8 @@ class Master:
             take=self._take,
             ready=self.booting.ready,
         )
+        self.audit = AuditLog(settings.state / AUDIT, time.time, self.name)
+        self._trail = AuditTrail(self.audit, reactor.seconds)
         self.deliveries = Deliveries(reactor, self.accounts, targets, chance=random.random, wall=time.time)
         self.edits = Edits(
             reactor,
@@ -173,6 +175,7 @@ class Master:
             floors=lambda: self.naming.settings,
             machine=self.name,
             ready=self.booting.ready,
+            trail=self._trail,
         )
         self.sources = Sources(
             reactor,
@@ -181,6 +184,7 @@ class Master:
             floors=lambda: self.naming.settings,
             machine=self.name,
             ready=self.booting.ready,
+            trail=self._trail,
         )
         self._upkeep = Upkeep(reactor, self.accounts)
         self._direct = DirectChanges(
@@ -189,7 +193,6 @@ class Master:
             view=lambda: self.accounts.view,
             again=self.deliveries.again,
         )
-        self.audit = AuditLog(settings.state / AUDIT, time.time, self.name)
         self.passwords = Passwords(
             reactor,
             accounts=self.accounts,
@@ -424,7 +427,7 @@ class Master:
         def floors() -> Settings:
             return self.naming.settings
 
-        trail = AuditTrail(self.audit, self._reactor.seconds)
+        trail = self._trail
         changes = AccountChanges(
             self._reactor,
             accounts=self.accounts,

@@ -67,6 +67,9 @@ class PamBackend(Protocol):
     async def change_password(self, user: str, asroot: bool, old: str, new: str, peer: Peer) -> PamResult:
         """Change a user's password; ``asroot``: root of a master does it, ``old`` is empty."""
 
+    async def note_unknown(self, rhost: str, peer: Peer) -> None:
+        """Note that somebody wanted to be let in as a user that neither the cluster nor this machine has."""
+
 
 #: The codes of Refused (see beonss.errors) that PAM has a better word for than "permission denied".
 CODES: Final = {
@@ -170,6 +173,10 @@ class PamDoor:
             code, text = (PamCode.SUCCESS, "") if good else (PamCode.PERM_DENIED, _NOT_HERE)
             return reply.encode_authentication(code, "", code, text)
         if self.lookups.user(name) is None:
+            if not self.lookups.local.holds_user(name):
+                # Nobody waits for it, and it may fail.
+                noted = Deferred.fromCoroutine(self.backend.note_unknown(context.rhost, peer))
+                noted.addErrback(self._not_noted)
             return b""
         result = await self._ask(
             self.backend.authenticate(name, request.password, context.service, context.rhost, peer), peer
@@ -181,6 +188,10 @@ class PamDoor:
             return reply.encode_authentication(result.code, user, result.code, result.message)
         standing = await self._ask(self.backend.authorise(user, context.service, context.rhost, peer, True), peer)
         return reply.encode_authentication(result.code, user, standing.code, standing.message)
+
+    def _not_noted(self, failure: Failure) -> None:
+        if not failure.check(BeonssError):
+            self.log.failure("that an unknown user wanted in could not be noted", failure)
 
     async def _authorise(self, context: PamContext, peer: Peer) -> bytes:
         found = self.lookups.user(context.user)

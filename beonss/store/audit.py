@@ -7,7 +7,7 @@ of that name. It never holds a password or a hash: what may be said is a fixed l
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,18 @@ class AuditLog:
             StoreError: it could not be written.
             ValueError: a field is not on the list.
         """
-        if not fields.keys() <= FIELDS:
-            raise ValueError(f"the audit log has no fields {sorted(fields.keys() - FIELDS)}")
-        line = {"time": round(self._clock(), 3), "machine": self._machine, "event": event}
-        line |= {name: _short(value) for name, value in fields.items() if value is not None}
-        data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
+        self.record_all(event, [fields])
+
+    def record_all(self, event: str, lines: Sequence[Mapping[str, str | int | bool | None]]) -> None:
+        """Append a line for each of ``lines``, of one event and time; errors as for :meth:`record`."""
+        if not lines:
+            return
+        first: dict[str, str | int | float | bool | None] = {
+            "time": round(self._clock(), 3),
+            "machine": self._machine,
+            "event": event,
+        }
+        data = b"".join(_line(first, fields) for fields in lines)
         try:
             # Opened each time: after a rotation the next line is in the new file, and nothing is held open.
             descriptor = os.open(
@@ -139,6 +146,13 @@ def _read(path: Path, offset: int, lines: int, *, whole: bool = True) -> tuple[l
             if isinstance(value, dict):
                 found.append(value)
     return found, offset
+
+
+def _line(first: Mapping[str, str | int | float | bool | None], fields: Mapping[str, str | int | bool | None]) -> bytes:
+    if not fields.keys() <= FIELDS:
+        raise ValueError(f"the audit log has no fields {sorted(fields.keys() - FIELDS)}")
+    line = {**first, **{name: _short(value) for name, value in fields.items() if value is not None}}
+    return json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _short(value: str | int | bool | None) -> str | int | bool | None:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from beonss.core.accounts.aging import AccountState
-from beonss.core.accounts.lookup import Lookups
+from beonss.core.accounts.lookup import LocalNames, Lookups
 from beonss.core.accounts.view import AccountView
 from beonss.errors import Refused, StoreError, Unavailable
 from beonss.net.pam import CODES, PamDoor, PamResult, verdict
@@ -42,6 +42,7 @@ class Backend:
         self.authenticated = PamResult(PamCode.SUCCESS)
         self.authorised = PamResult(PamCode.SUCCESS)
         self.changed = PamResult(PamCode.SUCCESS)
+        self.noted = None
 
     async def _give(self, result):
         if isinstance(result, Deferred):
@@ -57,6 +58,10 @@ class Backend:
     async def authorise(self, user, service, rhost, peer, by_password):
         self.asked.append(("authorise", user, service, rhost, peer.uid, by_password))
         return await self._give(self.authorised)
+
+    async def note_unknown(self, rhost, peer):
+        self.asked.append(("unknown", rhost, peer.uid))
+        await self._give(self.noted)
 
     async def change_password(self, user, asroot, old, new, peer):
         self.asked.append(("change", user, asroot, old, new, peer.uid))
@@ -138,7 +143,28 @@ def test_the_canonical_name_is_handed_on(stage):
 def test_a_user_who_is_not_served_is_unknown_at_once(user, make):
     stage = Stage(root_override=True)
     assert stage.ask(make(context(user)), ROOT) is None
+    assert all(asked[0] == "unknown" for asked in stage.backend.asked)
+
+
+@pytest.mark.parametrize("trouble", [None, Unavailable("no master"), Refused("no-such-request", "an older master")])
+def test_that_somebody_came_as_nobody_is_noted_without_the_name_which_may_be_a_password(stage, trouble):
+    stage.backend.noted = trouble
+    assert stage.ask(Authenticate(context("nobody-such"), "sesame")) is None
+    assert stage.backend.asked == [("unknown", "r01n07", 5001)]
+
+
+def test_a_user_of_this_machines_own_is_not_noted_as_unknown(stage):
+    """Debian's stack asks us for them as well when their password is wrong."""
+    stage.door.lookups.local = LocalNames([("backup", 34)])
+    assert stage.ask(Authenticate(context("backup"), "x")) is None
     assert stage.backend.asked == []
+
+
+def test_an_answer_does_not_wait_for_the_note_and_a_mistake_in_it_is_logged(stage, logged_errors):
+    stage.backend.noted = Deferred()
+    assert stage.ask(Authenticate(context("nobody-such"), "sesame")) is None
+    stage.backend.noted.errback(ZeroDivisionError())
+    assert len(logged_errors.flush(ZeroDivisionError)) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from passlib.hash import sha512_crypt
 from support.requires import missing
 from support.slapd import BASE, Slapd
 
+from beonss.store.audit import read_on
+
 WORD = "second-breakfast-77"
 SOURCE = """
 [[source]]
@@ -78,6 +80,12 @@ def test_a_directory_as_the_source_of_a_master(cluster, directory, slapd):
     done = cluster.run("beonss", "accounts", "adopt", "--control", str(master.control), "--target", "people", "--all")
     assert "8 accounts are changed" in done.stdout, done.stdout
     wait_until(lambda: not master.nslcd.login("hobbit8", WORD), "who left is locked")
+    lines = read_on(master.directory / "state" / "audit.jsonl", None)[0]
+    followed = [(line["user"], line["detail"], line["source"]) for line in lines if line["event"] == "follow"]
+    assert ("hobbit3", "new", "source people@frodo") in followed
+    assert ("hobbit3", "shell", "source people@frodo") in followed
+    assert ("hobbit8", "locked, not there any more", "local uid 0") in followed
+    assert len(followed) == 12 + 1 + 1 + 8
     wait_until(lambda: not alarms(cluster, master), "no alarm is left")
     assert "Traceback" not in master.log.read_text()
     assert "$6$" not in master.log.read_text()

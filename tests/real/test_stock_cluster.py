@@ -1,5 +1,6 @@
 """The stock modules of the distribution on a real node: getent, id, a login and plain passwd against real masters."""
 
+import json
 import shutil
 
 import pytest
@@ -145,6 +146,26 @@ def test_cpasswd_and_passwd_end_it_too_and_an_administrator_can_withdraw_it(runn
     assert not standing(on_node, "bilbo", second)[0]
     command(running, frodo, "user", "expire-password", "--withdraw", "bilbo")
     assert standing(on_node, "bilbo", second)[0]
+
+
+def test_whoever_comes_as_nobody_is_in_the_audit_log_without_the_name(running, on_node, on_master):
+    """People type passwords where a name is asked for."""
+    secret = "Mellon-typed-too-early-1"
+    for modules in (on_node, on_master):
+        done = modules.run(["pamtester", "bare", secret, "authenticate"], input="x\n")
+        assert "User not known" in done.stdout + done.stderr
+    assert not login(on_node, "root", "wrong")
+
+    def lines():
+        told = command(running, running.masters["gamgee"], "audit", "--json", "--user", "(unknown)")
+        assert secret not in command(running, running.masters["gamgee"], "audit")
+        return [json.loads(line) for line in told.splitlines()]
+
+    wait_until(lambda: len(lines()) == 2, "both are told on the other master")
+    assert {line["code"] for line in lines()} == {"unknown-user"}
+    places = {line["source"] for line in lines()}
+    assert "local uid 0" in places
+    assert len(places) == 2
 
 
 def test_with_every_master_down_lookups_go_on(running, on_node):

@@ -29,6 +29,18 @@ def test_a_line_says_who_what_and_when_and_only_root_can_read_it(log):
     assert log.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_lines_about_many_accounts_are_written_at_once_all_or_none(log):
+    log.record_all("import", [{"user": "alice", "outcome": "changed"}, {"user": "bob", "code": None}])
+    assert [(line["event"], line["user"]) for line in read_on(log.path, None)[0]] == [
+        ("import", "alice"),
+        ("import", "bob"),
+    ]
+    with pytest.raises(ValueError):
+        log.record_all("import", [{"user": "carol"}, {"hash": "x"}])
+    log.record_all("import", [])
+    assert len(read_on(log.path, None)[0]) == 2
+
+
 def test_a_field_that_is_not_on_the_list_is_refused(log):
     with pytest.raises(ValueError):
         log.record("change-password", new="s3cret")

@@ -53,6 +53,9 @@ class FakeAudit:
     def record(self, event, **fields):
         self.lines.append({"event": event, **fields})
 
+    def record_all(self, event, lines):
+        self.lines += [{"event": event, **fields} for fields in lines]
+
 
 class LifeBench:
     """A master's operations."""

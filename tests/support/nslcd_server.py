@@ -49,6 +49,9 @@ class OnePassword:
             account_state(found.aging, locked=found.locked, changed=changed, day=TODAY, by_password=by_password)
         )
 
+    async def note_unknown(self, rhost, peer):
+        """Nothing is kept here."""
+
     async def change_password(self, user, asroot, old, new, peer):
         if not asroot and old != self.passwords.get(user, "sesame"):
             raise Refused("wrong-password", "the old password is wrong")

@@ -137,6 +137,10 @@ class LocalNames:
         """Say whether the local files hold another account of this name or uid."""
         return (name, uid) not in self._users and (name in self._user_names or uid in self._uids)
 
+    def holds_user(self, name: str) -> bool:
+        """Say whether the local files have a user of this name."""
+        return name in self._user_names
+
     def holds_number(self, number: int) -> bool:
         """Say whether an entry of the local files has this uid or gid."""
         return number in self._uids or number in self._gids

@@ -119,34 +119,33 @@ class AccountOperations:
         batch = _chunk(parameters)
         await self._turn.acquire()
         try:
-            answer = await self._take_twice(batch, parameters)
+            answer = await self._take_twice(batch, parameters, Source(uid=peer.uid))
         finally:
             self._turn.release()
-        if answer["written"]:
-            detail = ", ".join(f"{count} {what}" for what, count in sorted(answer["counts"].items()))
-            self._note("import", "", peer, detail)
         return answer
 
-    async def _take_twice(self, batch: Batch, parameters: Parameters) -> Answer:
+    async def _take_twice(self, batch: Batch, parameters: Parameters, source: Source) -> Answer:
         try:
-            return await self._take(batch, parameters)
+            return await self._take(batch, parameters, source)
         except Refused as error:
             if error.code != "changed-meanwhile":
                 raise
         # Somebody changed one of these accounts in this moment: look again, once.
-        return await self._take(batch, parameters)
+        return await self._take(batch, parameters, source)
 
-    async def _take(self, batch: Batch, parameters: Parameters) -> Answer:
+    async def _take(self, batch: Batch, parameters: Parameters, source: Source) -> Answer:
         made = self._plan(batch, parameters)
         view = self._accounts.view
         written = 0
         changes = [change for step in made.users for change in user_changes(view, step, self._clock())]
         if changes:
             written += len(await self._accounts.write(changes, self._author))
+            self._note_import("user", made, source)
         # The members of a group may be users that were made just now.
         changes = [change for step in made.groups for change in group_changes(view, step, self._clock())]
         if changes:
             written += len(await self._accounts.write(changes, self._author))
+            self._note_import("group", made, source)
         return {**_planned(made), "written": written}
 
     async def set_hash(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
@@ -276,6 +275,16 @@ class AccountOperations:
         if self._trail is not None:
             source = Source(uid=peer.uid)
             self._trail.record(event, user, source, author=self._author, outcome="changed", detail=detail)
+
+    def _note_import(self, kind: Kind, made: Plan, source: Source) -> None:
+        if self._trail is None:
+            return
+        done = [item for item in made.items if item.kind == kind and item.action in {"create", "change"}]
+        lines = [
+            {"user": item.name, "object": kind, "detail": "new" if item.action == "create" else ", ".join(item.details)}
+            for item in done
+        ]
+        self._trail.record_all("import", source, lines, author=self._author, outcome="changed")
 
     def table(self) -> Mapping[str, Operation]:
         """Return the operations by name."""

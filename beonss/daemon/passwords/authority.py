@@ -24,7 +24,7 @@ from beonss.core.passwords.change import Line, Outcome, check_owner, checked_acc
 from beonss.core.passwords.hashes import DEFAULT_SCHEME, SCHEMES
 from beonss.core.passwords.policy import Policy, Reason, impossibilities, too_short, weaknesses
 from beonss.core.replication.registers import ABSENT, Change, Key, Register
-from beonss.daemon.audit_trail import AuditTrail
+from beonss.daemon.audit_trail import UNKNOWN_USER, AuditTrail
 from beonss.daemon.passwords.attempt_memory import AttemptMemory, Notes
 from beonss.daemon.passwords.following import Answers, AsUser, Following, Masters, Targets, TargetStanding, Tell
 from beonss.errors import BeonssError, ConfigurationError, Refused, StoreError, Unavailable
@@ -199,6 +199,10 @@ class Passwords:
             return AuthResult(False, error.code, str(error))
         self._trail.record("authenticate", user, source, outcome="ok")
         return AuthResult(True, "ok")
+
+    async def note_unknown(self, source: Source) -> None:
+        """Note that somebody came as a user that there is not; never the name, which may be a password."""
+        self._trail.record("authenticate", UNKNOWN_USER, source, outcome="refused", code="unknown-user")
 
     async def _prove(self, account: User, password: bytes, source: Source) -> None:
         """Return if this is the account's password.

@@ -57,6 +57,10 @@ class Pam:
         outcome = await self._passwords.change(request, lambda _: None)
         return PamResult(PamCode.SUCCESS, outcome.message, user)
 
+    async def note_unknown(self, rhost: str, peer: Peer) -> None:
+        """Have it in the audit log of a master that somebody came as a user that there is not."""
+        await self._passwords.note_unknown(Source(LOCAL, peer.uid, rhost))
+
 
 class MasterPam(Pam):
     """PAM on a master.

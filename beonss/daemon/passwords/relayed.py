@@ -4,6 +4,7 @@ A node is an anonymous client: what it says of its users is believed only as far
 password. So a relayed request is never privileged, and root of a node has to know a user's old password.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -11,11 +12,13 @@ from twisted.internet.defer import Deferred
 
 from beonss.core.passwords.attempts import Source
 from beonss.core.passwords.change import Outcome, line_of
+from beonss.daemon.audit_trail import News
 from beonss.daemon.passwords.authority import AuthResult, ChangeRequest, Passwords
 from beonss.daemon.passwords.following import Tell
 from beonss.errors import MalformedError, Refused
 
 AUTHENTICATE = "authenticate"
+UNKNOWN = "unknown-user"
 CHANGE = "change-password"
 
 #: Longest user name and far host, in characters, and password, in bytes, that a node may send.
@@ -41,11 +44,13 @@ class RelayedPasswords:
     Args:
         link: the connection to a master.
         name: of this node, for people.
+        now: a clock, in seconds.
     """
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(self, link: Link, name: str, now: Callable[[], float] = time.monotonic) -> None:
         self._link = link
         self.name = name
+        self._news = News(now)
 
     async def authenticate(self, user: str, password: bytes, source: Source) -> AuthResult:
         """Say whether this is the user's password, as a master does.
@@ -59,6 +64,15 @@ class RelayedPasswords:
         if not (isinstance(ok, bool) and isinstance(code, str) and isinstance(message, str)) or ok != (code == "ok"):
             raise MalformedError("the master's answer about a password makes no sense")
         return AuthResult(ok, code, message)
+
+    async def note_unknown(self, source: Source) -> None:
+        """Tell a master that somebody came as a user that there is not: it has an audit log.
+
+        Raises:
+            Refused, Unavailable: none could be told.
+        """
+        if self._news.told_now(source.key):
+            await self._link.ask(UNKNOWN, _told(source), _ignore)
 
     async def change(self, request: ChangeRequest, tell: Tell) -> Outcome:
         """Change a password through a master; call ``tell`` with its lines.
@@ -108,7 +122,11 @@ def node_requests(passwords: Passwords, name_of: Callable[[str], str] = str) -> 
         outcome = await passwords.change(request, lambda line: report(line.data()))
         return {"code": outcome.code, "message": outcome.message, **outcome.data()}
 
-    return {AUTHENTICATE: authenticate, CHANGE: change}
+    async def unknown(params: Params, address: str, report: Callable[[Params], None]) -> Params:  # noqa: ARG001
+        await passwords.note_unknown(_source(params, address))
+        return {}
+
+    return {AUTHENTICATE: authenticate, CHANGE: change, UNKNOWN: unknown}
 
 
 def _ignore(_: Params) -> None:

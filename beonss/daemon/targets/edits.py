@@ -20,9 +20,11 @@ from twisted.python.threadpool import ThreadPool
 
 from beonss.core.accounts.importing import Batch, group_changes, plan, user_changes
 from beonss.core.accounts.view import AccountView
+from beonss.core.passwords.attempts import Source
 from beonss.core.replication.registers import Change, Register
 from beonss.core.targets.delivery import State, states_of
 from beonss.core.targets.edits import AccountEdit, Findings, edit_changes
+from beonss.daemon.audit_trail import AuditTrail
 from beonss.errors import BeonssError, MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.wire.control import text_parameter
@@ -33,6 +35,8 @@ INTERVAL = 1.0
 CHUNK = 200
 
 InThread = Callable[..., "Deferred[Any]"]
+#: (user or group, its name, what was done with it or why not).
+Told = tuple[str, str, str]
 
 
 @runtime_checkable
@@ -104,6 +108,7 @@ class Edits:
         ready: returns a Deferred that fires when the boot reconciliation is over.
         clock: the wall clock in ms.
         in_thread: runs a blocking function elsewhere; None makes a thread.
+        trail: the audit log; None keeps none.
     """
 
     log = Logger()
@@ -119,8 +124,10 @@ class Edits:
         ready: "Callable[[], Deferred[Any]]",
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
         in_thread: InThread | None = None,
+        trail: AuditTrail | None = None,
     ) -> None:
         self._accounts = accounts
+        self._trail = trail
         self._floors = floors
         self._machine = machine
         self._ready = ready
@@ -180,8 +187,13 @@ class Edits:
             except Exception:  # noqa: BLE001 - a loop logs and lives on
                 self.log.failure("looking for edits at {target} failed", target=name)
 
-    async def adopt(self, name: str, names: Collection[str] | None) -> Taken:
+    async def adopt(self, name: str, names: Collection[str] | None, source: Source | None = None) -> Taken:
         """Take over what stands at a target, because an administrator says so; None means all.
+
+        Args:
+            name: of the target.
+            names: of the accounts.
+            source: who asks.
 
         Raises:
             Refused: there is no such target.
@@ -194,9 +206,9 @@ class Edits:
                 "unknown-target",
                 f"this master has no target {name!r} from which accounts can be taken; it has: {known}",
             )
-        return await self._look(target, names)
+        return await self._look(target, names, source)
 
-    async def _look(self, target: Editable, adopt: Collection[str] | None) -> Taken:
+    async def _look(self, target: Editable, adopt: Collection[str] | None, source: Source | None = None) -> Taken:
         await self._locks[target.name].acquire()
         try:
             ids = dict.fromkeys(await self._in_thread(target.look, adopt))
@@ -206,35 +218,34 @@ class Edits:
             states = {object_id: self._state(object_id) for object_id in ids}
             known = [state for state in states.values() if state is not None]
             findings: Findings = await self._in_thread(target.edits, known, adopt)
-            changed: list[str] = []
-            refused: list[tuple[str, str, str]] = list(findings.problems)
+            look = _Look(target, source, [], list(findings.problems))
             if not target.imports and adopt is not None and not adopt:
-                refused += _told(findings)
+                look.refused.extend(_told(findings))
                 findings = Findings()
             # Users before groups: who is new may be a member.
             revive = adopt is None or bool(adopt)
             for edit in findings.edits:
                 if edit.kind == "user":
-                    await self._take(target, edit, changed, refused)
+                    await self._take(look, edit)
             for start in range(0, len(findings.users), CHUNK):
-                batch = Batch(findings.users[start : start + CHUNK], (), ())
-                await self._plan(target, batch, changed, refused, revive=revive)
+                await self._plan(look, Batch(findings.users[start : start + CHUNK], (), ()), revive=revive)
             for edit in findings.edits:
                 if edit.kind == "group":
-                    await self._take(target, edit, changed, refused)
+                    await self._take(look, edit)
             for start in range(0, len(findings.groups), CHUNK):
-                batch = Batch((), findings.groups[start : start + CHUNK], ())
-                await self._plan(target, batch, changed, refused, revive=revive)
-            await self._in_thread(target.looked, refused)
+                await self._plan(look, Batch((), findings.groups[start : start + CHUNK], ()), revive=revive)
+            await self._in_thread(target.looked, look.refused)
         finally:
             self._locks[target.name].release()
-        for text in changed:
+        texts = tuple(f"{kind} {name}: {what}" for kind, name, what in look.changed)
+        for text in texts:
             self.log.info("{target}: taken over from there: {text}", target=target.name, text=text)
-        for kind, name, why in refused:
+        for kind, name, why in look.refused:
             self.log.warn(
                 "{target}: {kind} {name} is not taken over: {why}", target=target.name, kind=kind, name=name, why=why
             )
-        return Taken(tuple(changed), tuple(refused))
+        self._audit(look, look.refused, outcome="refused")
+        return Taken(texts, tuple(look.refused))
 
     def _state(self, object_id: str) -> State | None:
         for state in states_of(self._accounts.view, object_id):
@@ -245,22 +256,31 @@ class Edits:
     def _author(self, target: Editable) -> str:
         return f"edit of {target.name}@{self._machine}"
 
-    async def _take(
-        self, target: Editable, edit: AccountEdit, changed: list[str], refused: list[tuple[str, str, str]]
-    ) -> None:
+    def _audit(self, look: "_Look", told: Sequence[Told], *, outcome: str) -> None:
+        """Write who took over what: an administrator who asked for it, or somebody whom no file names."""
+        if self._trail is None:
+            return
+        lines = [{"user": name, "object": kind, "detail": what} for kind, name, what in told]
+        event, who = ("adopt", look.source) if look.source is not None else ("edit", f"hand edit on {self._machine}")
+        self._trail.record_all(event, who, lines, author=self._author(look.target), outcome=outcome)
+
+    def _done(self, look: "_Look", told: Sequence[Told]) -> None:
+        look.changed.extend(told)
+        self._audit(look, told, outcome="changed")
+
+    async def _take(self, look: "_Look", edit: AccountEdit) -> None:
+        what = ", ".join(_parts(self._accounts.view, edit))
         try:
             changes = edit_changes(self._accounts.view, edit)
             if changes:
-                await self._accounts.write(changes, self._author(target))
+                await self._accounts.write(changes, self._author(look.target))
         except Refused as error:
-            refused.append((edit.kind, edit.name, str(error)))
+            look.refused.append((edit.kind, edit.name, str(error)))
         else:
             if changes:
-                changed.append(f"{edit.kind} {edit.name}: {', '.join(edit.parts)}")
+                self._done(look, [(edit.kind, edit.name, what)])
 
-    async def _plan(
-        self, target: Editable, batch: Batch, changed: list[str], refused: list[tuple[str, str, str]], *, revive: bool
-    ) -> None:
+    async def _plan(self, look: "_Look", batch: Batch, *, revive: bool) -> None:
         floors, view = self._floors(), self._accounts.view
         made = plan(view, batch, revive=revive, uid_floor=floors.uid_floor, gid_floor=floors.gid_floor)
         changes: list[Change] = []
@@ -270,23 +290,42 @@ class Edits:
             for group_step in made.groups:
                 changes += group_changes(view, group_step, self._clock())
             if changes:
-                await self._accounts.write(changes, self._author(target))
+                await self._accounts.write(changes, self._author(look.target))
         except Refused as error:
-            refused += [(item.kind, item.name, str(error)) for item in made.items]
+            look.refused.extend((item.kind, item.name, str(error)) for item in made.items)
             return
+        done: list[Told] = []
         for item in made.items:
             if item.action == "skip":
-                refused.append((item.kind, item.name, ", ".join(item.details)))
+                look.refused.append((item.kind, item.name, ", ".join(item.details)))
             elif item.action != "unchanged":
-                word = "new" if item.action == "create" else ", ".join(item.details)
-                changed.append(f"{item.kind} {item.name}: {word}")
+                done.append((item.kind, item.name, "new" if item.action == "create" else ", ".join(item.details)))
+        self._done(look, done)
 
 
-def _told(findings: Findings) -> list[tuple[str, str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at a target: who wanted it, and what came of it so far."""
+
+    target: Editable
+    source: Source | None
+    changed: list[Told]
+    refused: list[Told]
+
+
+def _parts(view: AccountView, edit: AccountEdit) -> list[str]:
+    """Return what an edit changes, word by word, for people."""
+    entry = edit.entry
+    held = view.user_by_id(edit.object) or view.group_by_id(edit.object)
+    if entry is None or held is None or type(entry) is not type(held.entry):
+        return list(edit.parts)
+    words = [word for word in type(entry).__annotations__ if getattr(entry, word) != getattr(held.entry, word)]
+    return [word for word in words if word != "name"] + [part for part in edit.parts if part != "entry"]
+
+
+def _told(findings: Findings) -> list[Told]:
     why = "edits are only reported here"
-    told: list[tuple[str, str, str]] = [
-        (edit.kind, edit.name, f"{', '.join(edit.parts)}; {why}") for edit in findings.edits
-    ]
+    told: list[Told] = [(edit.kind, edit.name, f"{', '.join(edit.parts)}; {why}") for edit in findings.edits]
     told += [("user", record.entry.name, f"new; {why}") for record in findings.users]
     return told + [("group", group.entry.name, f"new; {why}") for group in findings.groups]
 
@@ -297,7 +336,7 @@ class Followable(Protocol):
     def names(self) -> tuple[str, ...]:
         """Return their names."""
 
-    async def adopt(self, name: str) -> Taken:
+    async def adopt(self, name: str, source: Source | None = None) -> Taken:
         """Take over what one says, whatever speaks against it."""
 
 
@@ -313,9 +352,9 @@ def edit_operations(edits: Edits, sources: Followable | None = None) -> Mapping[
         if sources is not None and target in sources.names():
             if names is not None:
                 raise Refused("bad-request", f"{target} is a source: it is followed as a whole; say --all")
-            taken = await sources.adopt(target)
+            taken = await sources.adopt(target, Source(uid=peer.uid))
         else:
-            taken = await edits.adopt(target, names)
+            taken = await edits.adopt(target, names, Source(uid=peer.uid))
         refused = [f"{kind} {name}: {why}" for kind, name, why in taken.refused]
         return {
             "changed": list(taken.changed),

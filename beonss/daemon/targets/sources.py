@@ -16,9 +16,11 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from beonss.core.accounts.importing import Batch, GroupRecord, UserRecord, group_changes, plan, user_changes
+from beonss.core.passwords.attempts import Source as Asker
 from beonss.core.replication.registers import Change
 from beonss.core.targets import following
-from beonss.daemon.targets.edits import CHUNK, Floors, InThread, Store, Taken
+from beonss.daemon.audit_trail import AuditTrail
+from beonss.daemon.targets.edits import CHUNK, Floors, InThread, Store, Taken, Told
 from beonss.errors import BeonssError, Refused
 from beonss.targets.directory import DirectorySettings, DirectorySource, Reading
 from beonss.targets.journal import Entry, Journal, Mark
@@ -46,6 +48,7 @@ class Sources:
         ready: returns a Deferred that fires when the boot reconciliation is over.
         clock: the wall clock in ms.
         in_thread: runs a blocking function elsewhere; None makes a pool of threads.
+        trail: the audit log; None keeps none.
 
     Raises:
         StoreError: a journal cannot be opened.
@@ -62,6 +65,7 @@ class Sources:
         ready: "Callable[[], Deferred[Any]]",
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
         in_thread: InThread | None = None,
+        trail: AuditTrail | None = None,
     ) -> None:
         self._ready = ready
         self._stopped = False
@@ -83,6 +87,7 @@ class Sources:
                 author=f"source {one.name}@{machine}",
                 clock=clock,
                 in_thread=in_thread,
+                trail=trail,
             )
             for one in settings
         }
@@ -111,14 +116,18 @@ class Sources:
         """Return what an administrator should look at, a sentence each."""
         return [text for one in self._followed.values() for text in one.problems()[:limit]]
 
-    async def adopt(self, name: str) -> Taken:
+    async def adopt(self, name: str, source: Asker | None = None) -> Taken:
         """Read a source as a whole now and take over what it says, also if it is much smaller than it was.
+
+        Args:
+            name: of the source.
+            source: who asks.
 
         Raises:
             KeyError: there is no such source.
             BeonssError: it cannot be read, or nothing can be written.
         """
-        return await self._followed[name].look(full=True, shrink=True)
+        return await self._followed[name].look(full=True, shrink=True, asker=source)
 
 
 class Followed:
@@ -136,6 +145,7 @@ class Followed:
         author: str,
         clock: Callable[[], int],
         in_thread: InThread,
+        trail: AuditTrail | None = None,
     ) -> None:
         self._reactor = reactor
         self._accounts = accounts
@@ -144,6 +154,8 @@ class Followed:
         self._author = author
         self._clock = clock
         self._in_thread = in_thread
+        self._trail = trail
+        self._asker: Asker | None = None
         self._journal = Journal(source.settings.journal)
         self._lock = DeferredLock()
         self._full_at: float | None = None
@@ -190,14 +202,16 @@ class Followed:
             self.log.warn("{text}", text=text)
         self._error = text
 
-    async def look(self, *, full: bool, shrink: bool = False) -> Taken:
+    async def look(self, *, full: bool, shrink: bool = False, asker: Asker | None = None) -> Taken:
         """Read, and take over what changed.
 
         Args:
             full: read everything, not only what changed.
             shrink: believe a reading that is much smaller than the last.
+            asker: who wants it; None where nobody does.
         """
         await self._lock.acquire()
+        self._asker = asker
         try:
             reading: Reading = await self._in_thread(self._source.read, full=full)
             gone = self._missing(reading) if reading.full else following.Missing()
@@ -207,7 +221,7 @@ class Followed:
                     f"beonss accounts adopt --target {self._source.name} --all"
                 )
                 return Taken()
-            changed: list[str] = []
+            changed: list[Told] = []
             if reading.full:
                 self._refused.clear()
                 self._seen = reading.problems
@@ -223,14 +237,15 @@ class Followed:
                 self._full_at = self._reactor.seconds()
         finally:
             self._lock.release()
-        if changed:
+        texts = tuple(f"{kind} {name}: {what}" for kind, name, what in changed)
+        if texts:
             self.log.info(
                 "{source}: {count} accounts follow it: {first}",
                 source=self._source.name,
-                count=len(changed),
-                first="; ".join(changed[:5]),
+                count=len(texts),
+                first="; ".join(texts[:5]),
             )
-        return Taken(tuple(changed), tuple((kind, name, why) for (kind, name), why in self._refused.items()))
+        return Taken(texts, tuple((kind, name, why) for (kind, name), why in self._refused.items()))
 
     def _missing(self, reading: Reading) -> following.Missing:
         users = {record.entry.name for record in reading.users} | reading.refused
@@ -246,11 +261,11 @@ class Followed:
         kept = self._journal.get(kind, name)
         return None if kept is None else kept.base
 
-    async def _take_users(self, records: Sequence[UserRecord], changed: list[str]) -> None:
+    async def _take_users(self, records: Sequence[UserRecord], changed: list[Told]) -> None:
         view, floors = self._accounts.view, self._floors()
         changes: list[Change] = []
         notes: list[Entry] = []
-        told: list[str] = []
+        told: list[Told] = []
         for record in records:
             name = record.entry.name
             base = self._known("user", name)
@@ -271,11 +286,11 @@ class Followed:
                 notes.append(("user", name, Mark("", _base(record))))
         await self._commit(changes, notes, told, changed)
 
-    async def _take_groups(self, records: Sequence[GroupRecord], changed: list[str]) -> None:
+    async def _take_groups(self, records: Sequence[GroupRecord], changed: list[Told]) -> None:
         view, floors = self._accounts.view, self._floors()
         changes: list[Change] = []
         notes: list[Entry] = []
-        told: list[str] = []
+        told: list[Told] = []
         for record in records:
             name = record.entry.name
             base, held = self._known("group", name), view.group(name)
@@ -283,7 +298,7 @@ class Followed:
                 if held is not None and held.entry.gid == record.entry.gid:
                     mine = following.member_changes(view, record, base, held)
                     if mine:
-                        told.append(f"group {name}: members")
+                        told.append(("group", name, "members"))
                 elif held is None and base is not None:
                     self._refuse("group", name, "it was deleted in the cluster")
                     continue
@@ -302,29 +317,39 @@ class Followed:
             notes.append(("group", name, Mark("", known)))
         await self._commit(changes, notes, told, changed)
 
-    def _planned(self, items: Sequence[Any], told: list[str]) -> bool:
+    def _planned(self, items: Sequence[Any], told: list[Told]) -> bool:
         """Tell what is planned for one account; return whether it can be taken over."""
         for item in items:
             if item.action == "skip":
                 self._refuse(item.kind, item.name, ", ".join(item.details))
                 return False
             if item.action != "unchanged":
-                told.append(f"{item.kind} {item.name}: {'new' if item.action == 'create' else ', '.join(item.details)}")
+                told.append((item.kind, item.name, "new" if item.action == "create" else ", ".join(item.details)))
         return True
 
     async def _commit(
-        self, changes: Sequence[Change], notes: Sequence[Entry], told: Sequence[str], changed: list[str]
+        self, changes: Sequence[Change], notes: Sequence[Entry], told: Sequence[Told], changed: list[Told]
     ) -> None:
         if changes:
             await self._accounts.write(changes, self._author)
         if notes:
             await self._in_thread(self._journal.record, notes)
+        if changes:
+            self._audit(told)
         changed += told
+
+    def _audit(self, told: Sequence[Told]) -> None:
+        """Write what follows the source, with whoever asked for it now."""
+        if self._trail is None:
+            return
+        lines = [{"user": name, "object": kind, "detail": what} for kind, name, what in told]
+        who = self._author if self._asker is None else self._asker
+        self._trail.record_all("follow", who, lines, author=self._author, outcome="changed")
 
     def _refuse(self, kind: str, name: str, why: str) -> None:
         self._refused[kind, name] = why
 
-    async def _remove(self, gone: following.Missing, changed: list[str]) -> None:
+    async def _remove(self, gone: following.Missing, changed: list[Told]) -> None:
         way = self._source.settings.missing
         told: list[str] = []
         for kind, names in (("user", gone.users), ("group", gone.groups)):
@@ -335,9 +360,9 @@ class Followed:
                     told.append(f"{self._source.name}: {kind} {name} came from there and is not there any more")
                     continue
                 changes = following.removal(view, kind, name, way) if served is not None else []
-                await self._commit(changes, [(kind, name, Mark("", None))], [], changed)
-                if changes:
-                    changed.append(f"{kind} {name}: {'locked' if way == 'lock' else 'deleted'}, not there any more")
+                what = f"{'locked' if way == 'lock' else 'deleted'}, not there any more"
+                done: list[Told] = [(kind, name, what)] if changes else []
+                await self._commit(changes, [(kind, name, Mark("", None))], done, changed)
         if gone.users or gone.groups or self._gone:
             self._gone = tuple(told)
 

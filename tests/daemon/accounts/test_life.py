@@ -243,7 +243,7 @@ def test_imports_are_audited_when_they_changed_something(bench):
         bench.ask("accounts.import", users=[record])
         bench.ask("accounts.set-hash", name="sam", hash="$6$other", changed=5)
     told = [(line["event"], line["user"], line.get("detail")) for line in bench.audit.lines]
-    assert told == [("import", "", "1 user:create"), ("set-hash", "sam", None)]
+    assert told == [("import", "sam", "new"), ("set-hash", "sam", None)]
 
 
 def test_a_command_waits_for_the_boot(bench):

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 
 from beonss.core.passwords.attempts import LOCAL, Source
 from beonss.core.passwords.change import Line, Outcome
+from beonss.daemon.audit_trail import QUIET
 from beonss.daemon.passwords.authority import AuthResult, ChangeRequest
 from beonss.daemon.passwords.relayed import RelayedPasswords, node_requests
 from beonss.errors import MalformedError, Refused, Unavailable
@@ -28,6 +30,9 @@ class FakePasswords:
     async def authenticate(self, user, password, source):
         self.asked.append((user, password, source))
         return AuthResult(password == OLD, "ok" if password == OLD else "wrong-password", "no" * (password != OLD))
+
+    async def note_unknown(self, source):
+        self.asked.append(("unknown", source))
 
     async def change(self, request, tell):
         self.asked.append(request)
@@ -66,6 +71,20 @@ def master():
 @pytest.fixture
 def node(master):
     return RelayedPasswords(FakeLink(node_requests(master, name_of=lambda address: "r01n07")), "r01n07")
+
+
+def test_that_somebody_came_as_nobody_is_told_to_a_master_once_in_a_while(master):
+    clock = Clock()
+    node = RelayedPasswords(FakeLink(node_requests(master)), "r01n07", clock.seconds)
+    for _ in range(100):
+        result_of(node.note_unknown(Source(LOCAL, 0, "far")))
+    assert master.asked == [("unknown", Source("10.5.1.7", 0, "far"))]
+    result_of(node.note_unknown(Source(LOCAL, 1001)))
+    clock.advance(QUIET)
+    result_of(node.note_unknown(Source(LOCAL, 0, "far")))
+    assert len(master.asked) == 3
+    with pytest.raises(MalformedError):
+        result_of(node_requests(master)["unknown-user"]({"uid": "x"}, "10.5.1.7", lambda _: None))
 
 
 def request(**changes):

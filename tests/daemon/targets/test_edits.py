@@ -2,19 +2,23 @@
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.account_life import FakeAudit
 from support.fake_accounts import FakeAccounts, now
 from twisted.internet.defer import maybeDeferred, succeed
 from twisted.internet.task import Clock
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
+from beonss.core.passwords.attempts import Source
 from beonss.core.targets.delivery import states_of
+from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.targets.edits import INTERVAL, Edits, edit_operations
 from beonss.errors import MalformedError, Refused
 from beonss.targets.files import FilesSettings, FilesTarget
@@ -38,6 +42,7 @@ class World:
             (self.etc / name).write_text(text)
         self.accounts = FakeAccounts()
         self.clock = Clock()
+        self.audit = FakeAudit()
         self.target = FilesTarget(FilesSettings("local", root, root / "journal", **options))
         self.edits = Edits(
             self.clock,
@@ -48,6 +53,7 @@ class World:
             ready=lambda: succeed(None),
             clock=lambda: 1,
             in_thread=maybeDeferred,
+            trail=AuditTrail(self.audit, self.clock.seconds),
         )
         for number, name in enumerate(NAMES):
             entry = UserEntry(name, 2000 + number, 100, name.title(), f"/home/{name}", "/bin/sh")
@@ -134,6 +140,37 @@ def test_each_part_of_a_line_becomes_a_change_of_its_own(world):
     )
 
 
+def test_an_edit_by_hand_is_in_the_audit_log_with_its_words_and_never_a_hash(world):
+    world.write("passwd", ":Ann:/home/ann:/bin/sh", ":Ann B.:/home/ann:/bin/ksh")
+    world.write("shadow", "bob:$6$s$bob:20000:0:99999:7:::", "bob:!$6$s$new:20001:0:90:7:::")
+    world.write("group", "hobbits:x:2100:ann", "hobbits:x:2100:bob")
+    world.write("passwd", "local:x:1500", "new:x:2050:100::/home/new:/bin/sh\nlocal:x:1500")
+    world.write("shadow", "local:!", "new:!:20000::::::\nlocal:!")
+    world.turn()
+    lines = {(line["object"], line["user"]): line for line in world.audit.lines}
+    assert {who: line["detail"] for who, line in lines.items()} == {
+        ("user", "ann"): "gecos, shell",
+        ("user", "bob"): "password, aging, locked",
+        ("user", "new"): "new",
+        ("group", "hobbits"): "+bob, -ann",
+    }
+    for line in lines.values():
+        assert (line["event"], line["outcome"]) == ("edit", "changed")
+        assert (line["source"], line["author"]) == ("hand edit on frodo", "edit of local@frodo")
+    assert "$6$" not in str(world.audit.lines)
+
+
+def test_who_takes_an_edit_over_is_in_the_audit_log(world):
+    world.put(intents.modify_user(world.view, "cat", replace(world.view.user("cat").entry, shell="/bin/csh")))
+    world.write("passwd", "Cat:/home/cat:/bin/sh", "Cat:/home/cat:/bin/zsh")
+    world.turn()
+    world.audit.lines.clear()
+    now(world.edits.adopt("local", ["cat"], Source(uid=0)))
+    [line] = world.audit.lines
+    assert (line["event"], line["user"], line["detail"], line["outcome"]) == ("adopt", "cat", "shell", "changed")
+    assert line["source"] == "local uid 0"
+
+
 def test_a_file_that_is_still_being_written_is_waited_for(world):
     world.clock.advance(INTERVAL)
     world.write("passwd", ":Ann:/home/ann:/bin/sh", ":Ann:/home/ann:/bin")
@@ -152,7 +189,7 @@ def test_base_is_no_longer_the_winner_then_a_person_decides(world):
     world.turn()
     assert "ann was edited here, and changed in the cluster too" in world.told()
     assert world.view.user("ann").entry.shell == "/bin/sh"
-    assert world.adopt(["ann"]).changed == ("user ann: entry",)
+    assert world.adopt(["ann"]).changed == ("user ann: home, shell",)
     assert (world.view.user("ann").entry.shell, world.view.user("ann").entry.home) == ("/bin/ksh", "/home/ann")
     world.deliver()
     world.turn()
@@ -278,6 +315,9 @@ def test_only_reported_where_so_wished(tmp_path):
         world.write("passwd", ":Ann:/home/ann:/bin/sh", ":Ann:/home/ann:/bin/ksh")
         world.turn()
         assert "edits are only reported here" in world.told()
+        [line] = world.audit.lines
+        assert (line["event"], line["user"], line["outcome"]) == ("edit", "ann", "refused")
+        assert "only reported" in line["detail"]
         assert world.view.user("ann").entry.shell == "/bin/sh"
 
 
@@ -295,10 +335,10 @@ def test_a_machine_without_its_files_is_a_problem_and_the_loop_lives_on(world, l
 def test_the_operation_for_administrators(world):
     operation = edit_operations(world.edits)["accounts.adopt"]
     assert operation.needs_root
-    answer = now(operation.run({"target": "local", "names": ["local", "nobody-there"]}, None, None))
+    answer = now(operation.run({"target": "local", "names": ["local", "nobody-there"]}, SimpleNamespace(uid=0), None))
     assert answer["changed"] == ["user local: new"]
     with pytest.raises(Refused, match="no target 'x'"):
-        now(operation.run({"target": "x"}, None, None))
+        now(operation.run({"target": "x"}, SimpleNamespace(uid=0), None))
     with pytest.raises(MalformedError):
         now(operation.run({"target": "local", "names": "ann"}, None, None))
 
