@@ -40,7 +40,7 @@ from beonss.core.zones.overlay import Overlay
 from beonss.core.zones.overlay_check import check_overlay
 from beonss.core.zones.transfer_access import ZoneSettings
 from beonss.wire import description_shape as shape
-from beonss.wire.description_dns import Source, read_dns
+from beonss.wire.description_dns import Source, check_forwarding, read_dns
 from beonss.wire.description_values import read_address, read_label, read_mac, read_network, read_span, read_suffix
 from beonss.wire.toml_lines import LineMap, Path, TooDeepError, locate
 
@@ -77,6 +77,8 @@ def parse(data: bytes, filename: str, version: int | None = None) -> Naming:
     if not reading.problems and description.dns.records:
         overlay = Overlay(description.dns.records)
         reading.problems.extend(check_overlay(naming, overlay, complete=not description.dns.zone_files))
+    if not reading.problems:
+        reading.problems.extend(check_forwarding(naming, Source(filename, reading.place, data)))
     if reading.problems:
         raise DescriptionError(reading.problems)
     return naming

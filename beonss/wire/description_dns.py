@@ -1,18 +1,24 @@
-"""The section ``[dns]`` of a description: static records, files of a master, and who may have whole zones."""
+"""The section ``[dns]`` of a description: static records, files, who may have whole zones, who is asked for others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from beonss.core.names.description import Place, Problem
+from beonss.core.names.naming import Naming
+from beonss.core.zones.forwarding import PORT, Forwarding, Route, Upstream
 from beonss.core.zones.overlay import StaticRecord
-from beonss.core.zones.records import DomainName, domain, folded
+from beonss.core.zones.records import DomainName, domain, folded, shown
 from beonss.core.zones.transfer_access import Grant, NotifyTarget, Written, ZoneSettings
 from beonss.wire import description_shape as shape
 from beonss.wire.description_values import read_address, read_network
 from beonss.wire.zonefile import read_zone
 
 T = TypeVar("T")
+
+#: 127.0.0.1 and ::1, where masters answer unless told otherwise.
+_OURSELVES = frozenset({int(ip_address("127.0.0.1")), int(ip_address("::1"))})
 
 
 class Placing(Protocol):
@@ -60,6 +66,7 @@ def read_dns(section: shape.Dns, zone: str, ttl: int, source: Source) -> tuple[Z
         tuple(target for target in targets if target is not None),
         reading.catalog(section.transfer.catalog, domain(zone)),
         tuple(reading.keys),
+        reading.forwarding(section.forward, domain(zone)),
     )
     return settings, reading.problems
 
@@ -125,12 +132,65 @@ class _Reading:
             return None
         return apex
 
+    def forwarding(self, forward: shape.Forward, zone: DomainName) -> Forwarding:
+        routes = []
+        if forward.upstreams is not None:
+            routes.append(Route((), self.upstreams(forward.upstreams, "upstreams")))
+        for name, upstreams in forward.zones.items():
+            place = self.place("dns", "forward", "zones", name)
+            apex = self.attempt(read_domain, name.removesuffix("."), place)
+            if apex is None:
+                continue
+            if apex[-len(zone) :] == zone:
+                self.at(place, "lies in the cluster's own zone, which is answered here; delegate it in records instead")
+            elif any(route.zone == apex for route in routes):
+                self.at(place, f"{shown(apex)} stands there twice, in upper and in lower case; leave one out")
+            else:
+                routes.append(Route(apex, self.upstreams(upstreams, "zones", name)))
+        networks = []
+        for at, text in enumerate(forward.networks):
+            network = self.attempt(read_network, text, self.place("dns", "forward", "networks", at))
+            if network is not None:
+                networks.append(network)
+        if networks and not routes:
+            self.at(self.place("dns", "forward", "networks"), "nobody is asked for anything; add upstreams or zones")
+        return Forwarding(tuple(route for route in routes if route.upstreams), tuple(networks))
+
+    def upstreams(self, upstreams: list[shape.Upstream], *path: str) -> tuple[Upstream, ...]:
+        found = []
+        for at, each in enumerate(upstreams):
+            place = self.place("dns", "forward", *path, at)
+            address = self.attempt(read_address, each.address, place)
+            if address is None:
+                continue
+            if address.is_loopback and each.port == PORT and int(address) in _OURSELVES:
+                self.at(place, f"{address} port {PORT} is where masters answer; name the server that is to be asked")
+            elif Upstream(address, each.port) in found:
+                self.at(place, f"{Upstream(address, each.port)} stands there twice; leave one out")
+            else:
+                found.append(Upstream(address, each.port))
+        return tuple(found)
+
     def attempt(self, make: Callable[[str], T], text: str, place: Place) -> T | None:
         try:
             return make(text)
         except ValueError as error:
             self.at(place, str(error))
             return None
+
+
+def check_forwarding(naming: Naming, source: Source) -> list[Problem]:
+    """Return what is wrong with the upstreams of a description as a whole: a master must not ask a master."""
+    masters = {address: spec.name for spec in naming.masters for address in spec.addresses}
+    problems = []
+    for route in naming.description.dns.forwarding.routes:
+        path = ("zones", shown(route.zone)) if route.zone else ("upstreams",)
+        for at, upstream in enumerate(route.upstreams):
+            if upstream.port == PORT and (name := masters.get(upstream.address)) is not None:
+                place = source.place("dns", "forward", *path, at)
+                text = f"{upstream.address} is the master {name}, which would ask itself; name the server it is to ask"
+                problems.append(Problem(source.file, place.line, place.option, text))
+    return problems
 
 
 def read_domain(text: str) -> DomainName:

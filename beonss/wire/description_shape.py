@@ -124,6 +124,26 @@ class Transfer(Shape):
     catalog: Text | None = None
 
 
+class Upstream(Shape):
+    """An element of ``[dns.forward] upstreams``."""
+
+    address: Text
+    port: Annotated[int, Field(ge=1, le=65535)] = 53
+
+
+Upstreams = Annotated[
+    list[Annotated[Upstream, BeforeValidator(_addressed)]], Field(min_length=1, max_length=16), BeforeValidator(_listed)
+]
+
+
+class Forward(Shape):
+    """``[dns.forward]``."""
+
+    upstreams: Upstreams | None = None
+    zones: Annotated[dict[Text, Upstreams], Field(max_length=1024)] = {}
+    networks: Texts = []
+
+
 ZoneText = Annotated[str, Field(max_length=1 << 22)]
 
 
@@ -133,6 +153,7 @@ class Dns(Shape):
     records: Annotated[list[ZoneText], Field(max_length=65536), BeforeValidator(_listed)] = []
     zone_files: Texts = []
     transfer: Transfer = Transfer()
+    forward: Forward = Forward()
 
 
 class Host(Shape):

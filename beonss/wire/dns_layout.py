@@ -19,6 +19,11 @@ AUTHORITATIVE: Final = 0x0400
 TRUNCATED: Final = 0x0200
 RECURSION_DESIRED: Final = 0x0100
 RECURSION_AVAILABLE: Final = 0x0080
+AUTHENTIC: Final = 0x0020
+CHECKING_DISABLED: Final = 0x0010
+
+#: DO among the flags of an OPT record (RFC 3225).
+DNSSEC_OK: Final = 0x8000
 
 # EDNS option codes that mean something to us (RFC 5001, RFC 8914).
 OPTION_NSID: Final = 3

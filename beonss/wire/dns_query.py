@@ -7,12 +7,22 @@ read: at most one question and five records, at most 127 labels and eight pointe
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from beonss.core.zones.records import DomainName, RecordClass, RecordType, ReplyCode, shown
 from beonss.errors import MalformedError
-from beonss.wire.dns_layout import CLASSIC_LIMIT, FIXED, HEADER, OPCODE, PAIR, RECURSION_DESIRED, RESPONSE, opt_record
+from beonss.wire.dns_layout import (
+    CLASSIC_LIMIT,
+    DNSSEC_OK,
+    FIXED,
+    HEADER,
+    OPCODE,
+    PAIR,
+    RECURSION_DESIRED,
+    RESPONSE,
+    opt_record,
+)
 from beonss.wire.tsig import Signature, read_signature
 
 _LONGEST_NAME = 255
@@ -29,11 +39,13 @@ class Edns:
         payload: bytes the client can take over UDP, at least 512.
         version: EDNS version; above 0 the reply is BADVERS.
         options: codes of the options that were sent; what they hold means nothing to us.
+        dnssec: the client wants DNSSEC records (RFC 3225).
     """
 
     payload: int
     version: int
     options: frozenset[int]
+    dnssec: bool = False
 
 
 _NO_OPTIONS: Final[frozenset[int]] = frozenset()
@@ -210,7 +222,7 @@ class _Body:
         twice = self.edns is not None
         version = ttl >> 16 & 0xFF
         # Note it before judging it: also the refusal of a bad OPT carries one (RFC 6891 section 7).
-        self.edns = Edns(max(payload, CLASSIC_LIMIT), version, _NO_OPTIONS)
+        self.edns = Edns(max(payload, CLASSIC_LIMIT), version, _NO_OPTIONS, bool(ttl & DNSSEC_OK))
         if twice:
             raise _Fault("two OPT records")
         if not additional:
@@ -219,7 +231,7 @@ class _Body:
             raise _Fault("an OPT record that is not at the root")
         # The layout of the data belongs to the version (RFC 6891 section 6.1.3): a later one is not ours to judge.
         if data and version == 0:
-            self.edns = Edns(self.edns.payload, version, _read_options(data))
+            self.edns = replace(self.edns, options=_read_options(data))
 
 
 def _read_name(packet: bytes, start: int, floor: int) -> tuple[DomainName, int]:

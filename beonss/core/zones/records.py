@@ -29,6 +29,8 @@ class RecordType(IntEnum):
     DNAME = 39
     OPT = 41
     DS = 43
+    RRSIG = 46
+    DNSKEY = 48
     TKEY = 249
     TSIG = 250
     IXFR = 251
@@ -63,9 +65,13 @@ class ReplyCode(IntEnum):
 class Reason(IntEnum):
     """INFO-CODEs of an extended DNS error that this server gives (RFC 8914 section 4)."""
 
+    STALE = 3
+    CACHED_FAILURE = 13
     PROHIBITED = 18
+    STALE_DENIAL = 19
     NOT_AUTHORITATIVE = 20
     NOT_SUPPORTED = 21
+    NO_REACHABLE_AUTHORITY = 22
     NETWORK_ERROR = 23
 
 

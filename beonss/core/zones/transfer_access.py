@@ -1,9 +1,10 @@
-"""What a description says of static records, zone transfers and notifications: ``[dns]``."""
+"""What a description says of static records, zone transfers, notifications and names elsewhere: ``[dns]``."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from beonss.core.zones.forwarding import NO_FORWARDING, Forwarding
 from beonss.core.zones.overlay import StaticRecord
 from beonss.core.zones.records import Address, DomainName, shown
 
@@ -66,6 +67,7 @@ class ZoneSettings:
         notify: who is told of changes.
         catalog: apex of the catalog zone (RFC 9432), or None for no such zone.
         keys_used: where the keys of grants and notify are named.
+        forwarding: who is asked for names that are not ours.
     """
 
     records: tuple[StaticRecord, ...] = ()
@@ -75,17 +77,21 @@ class ZoneSettings:
     notify: tuple[NotifyTarget, ...] = ()
     catalog: DomainName | None = None
     keys_used: tuple[Written, ...] = ()
+    forwarding: Forwarding = NO_FORWARDING
 
     def document(self) -> list[object]:
         """Return what it means, for the digest of a description; empty when nothing is said."""
         if self == ZoneSettings():
             return []
+        # What is not used is left out, so that older descriptions keep their digests.
+        forwarding = [] if self.forwarding == NO_FORWARDING else [self.forwarding.document()]
         return [
             sorted([shown(e.record.name), e.record.type, e.record.ttl, repr(e.record.data)] for e in self.records),
             [each.text for each in self.zone_files],
             [[str(grant.network), shown(grant.key or ())] for grant in self.grants],
             [[str(target), shown(target.key or ())] for target in self.notify],
             shown(self.catalog or ()),
+            *forwarding,
         ]
 
 
