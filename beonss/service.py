@@ -21,7 +21,10 @@ from beonss import __version__
 from beonss.core.cluster.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
 from beonss.daemon.settings import MasterSettings, NodeSettings
 from beonss.errors import BeonssError, ConfigurationError
+from beonss.net.activation import inherited_sockets
 from beonss.net.ownlookups import disable_own_lookups
+from beonss.net.readiness import ServiceManager
+from beonss.store.privileges import RunAs, check_state, find_user, give_up, provide_directory, step_down
 
 log = Logger()
 
@@ -49,6 +52,7 @@ class _DaemonOptions(usage.Options):
         super().__init__()
         self.dns_listen: list[str] = []
         self["no-dns"] = 0
+        self["user"] = self["group"] = None
 
     def opt_dns_listen(self, address: str) -> None:
         """Answer DNS on this HOST[:PORT]; repeatable. Default: a master's own addresses, a node's loopback."""
@@ -57,6 +61,24 @@ class _DaemonOptions(usage.Options):
     def opt_no_dns(self) -> None:
         """Do not answer DNS at all."""
         self["no-dns"] = 1
+
+    def opt_user(self, name: str) -> None:
+        """Become this user before any file is opened, and give up all powers of root once the ports are open."""
+        self["user"] = name
+
+    def opt_group(self, name: str) -> None:
+        """Group of --user. Default: the user's own."""
+        self["group"] = name
+
+    def run_as(self) -> dict[str, str | None]:
+        """Return user and group to run as.
+
+        Raises:
+            twisted.python.usage.UsageError: there is a group and no user.
+        """
+        if self["group"] is not None and self["user"] is None:
+            raise usage.UsageError("--group needs --user")
+        return {"user": self["user"], "group": self["group"]}
 
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
@@ -122,6 +144,7 @@ class MasterOptions(_DaemonOptions):
             boot_wait=self["boot-wait"],
             dns=self.listen_dns(),
             sync=_endpoints(self.sync_listen, SYNC_PORT),
+            **self.run_as(),
         )
 
 
@@ -160,6 +183,7 @@ class NodeOptions(_DaemonOptions):
             nslcd=None if self["nslcd"] == "none" else Path(self["nslcd"]),
             dns=self.listen_dns(),
             masters=_endpoints(self.masters, SYNC_PORT),
+            **self.run_as(),
         )
 
 
@@ -189,16 +213,26 @@ class Options(usage.Options):
 
 
 class Daemon(service.Service):
-    """A master or a node as a Twisted service: ports are opened with the privileges we were started with."""
+    """A master or a node as a Twisted service.
 
-    def __init__(self, part: Any) -> None:
+    Args:
+        part: the master or node.
+        manager: who started us, and is told how we are.
+        run_as: the user that the process has become, and of whose start some power is left until all is open.
+    """
+
+    def __init__(self, part: Any, manager: ServiceManager, run_as: RunAs | None = None) -> None:
         self.part = part
+        self.manager = manager
+        self.run_as = run_as
         self.exit_code = 0
 
     def privilegedStartService(self) -> None:
         """Open every port and file; what cannot be opened ends the process with one clear line."""
         try:
             self.part.open()
+            if self.run_as is not None:
+                give_up(self.run_as)
         except BeonssError as error:
             _refuse(error)
         super().privilegedStartService()
@@ -211,14 +245,26 @@ class Daemon(service.Service):
     def _running(self) -> None:
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, self._hangup)
-        self._watch(self.part.start, "start")
+        self._watch(self._start, "start")
+
+    async def _start(self) -> None:
+        await self.part.start()
+        self.manager.ready("serves")
+        self.manager.begin_watchdog(reactor)
 
     def _hangup(self, *_: object) -> None:
         # A Python signal function runs between two instructions of anything; only this call is safe there.
         reactor.callFromThread(self._reload)  # type: ignore[attr-defined]
 
     def _reload(self) -> None:
-        self._watch(self.part.reload, "reload")
+        self._watch(self._reload_all, "reload")
+
+    async def _reload_all(self) -> None:
+        self.manager.reloading(time.monotonic())
+        try:
+            await self.part.reload()
+        finally:
+            self.manager.ready("serves")
 
     def _watch(self, step: Callable[[], Awaitable[None]], name: str) -> None:
         def failed(failure: Any) -> None:
@@ -234,6 +280,7 @@ class Daemon(service.Service):
             return
         self.exit_code = EXIT_FATAL
         log.critical("beonss stops: {reason}", reason=reason)
+        self.manager.stopping(f"ends: {reason}")
         _tell(f"fatal: {reason}")
         reactor.addSystemEventTrigger("after", "shutdown", os._exit, EXIT_FATAL)
         reactor.callLater(0, reactor.stop)
@@ -241,6 +288,9 @@ class Daemon(service.Service):
     def stopService(self) -> Any:
         """Answer what was asked, keep what was acknowledged, close."""
         super().stopService()
+        self.manager.end_watchdog()
+        if not self.exit_code:
+            self.manager.stopping()
         return defer.ensureDeferred(self.part.stop())
 
 
@@ -273,6 +323,26 @@ def _refuse(error: BeonssError) -> NoReturn:
     raise SystemExit(1)
 
 
+def _become_user(settings: MasterSettings | NodeSettings) -> RunAs | None:
+    """Become the user that was asked for, if any, but for what opening ports needs.
+
+    Raises:
+        ConfigurationError: it cannot be, or what belongs to the daemon is somebody else's; nothing was changed.
+    """
+    if settings.user is None:
+        return None
+    run_as = find_user(settings.user, settings.group)
+    check_state(run_as, settings.state)
+    provide_directory(run_as, settings.runtime)
+    if settings.nslcd is not None:
+        provide_directory(run_as, settings.nslcd.parent)
+    if isinstance(settings, NodeSettings):
+        # A node makes its memory itself; a master's state was made by "beonss init" or "join".
+        provide_directory(run_as, settings.state, 0o700)
+    step_down(run_as)
+    return run_as
+
+
 def makeService(options: Options) -> service.IService:
     """Return the service that twistd runs."""
     # The thread that writes and the reactor's hand changes to each other. With Python's 5 ms each may wait that long
@@ -282,18 +352,20 @@ def makeService(options: Options) -> service.IService:
     # Before anything could look a name up: where our own module is installed, it would be asked of this very process.
     disable_own_lookups()
     wait_by_monotonic_clock(reactor)
+    manager = ServiceManager.of_environment(os.environ, os.getpid())
     # Imported here so that "twistd --help" stays quick.
     try:
+        given = inherited_sockets(os.environ, os.getpid())
+        run_as = _become_user(settings)
+        daemon = Daemon(None, manager, run_as)
         if isinstance(settings, MasterSettings):
             from beonss.daemon.master import Master  # noqa: PLC0415
 
-            daemon = Daemon(None)
-            daemon.part = Master(reactor, settings, fatal=daemon.fatal)
+            daemon.part = Master(reactor, settings, fatal=daemon.fatal, given=given)
         else:
             from beonss.daemon.node import Node  # noqa: PLC0415
 
-            daemon = Daemon(None)
-            daemon.part = Node(reactor, settings, fatal=daemon.fatal)
+            daemon.part = Node(reactor, settings, fatal=daemon.fatal, given=given)
     except BeonssError as error:
         _refuse(error)
     daemon.setName("beonss")

@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -39,6 +39,7 @@ from beonss.daemon.passwords.direct_changes import DirectChanges
 from beonss.daemon.passwords.operations import password_operations
 from beonss.daemon.passwords.pam_backend import MasterPam, standing_requests
 from beonss.daemon.passwords.relayed import node_requests
+from beonss.daemon.presence import Presence
 from beonss.daemon.replication.backup_operation import backup_operation
 from beonss.daemon.replication.booting import Booting
 from beonss.daemon.replication.description import Described, first_description
@@ -53,8 +54,9 @@ from beonss.daemon.status import master_status
 from beonss.daemon.targets.deliveries import Deliveries
 from beonss.daemon.targets.edits import Edits, edit_operations
 from beonss.daemon.targets.sources import Sources
-from beonss.daemon.targets.target_list import read_sources, read_targets
+from beonss.daemon.targets.target_list import read_sources, read_targets, refuse_foreign_files
 from beonss.errors import ConfigurationError
+from beonss.net.activation import GivenSocket, sort_sockets
 from beonss.net.control import ControlFactory, Operation, listen_control
 from beonss.net.dns.listen import listen_dns
 from beonss.net.dns.server import DNSServer
@@ -86,6 +88,7 @@ class Master:
         reactor: the reactor.
         settings: the command line.
         fatal: ends the process; called with the reason.
+        given: sockets that were handed over (:mod:`beonss.net.activation`).
 
     Raises:
         BeonssError: something it was given cannot be used; nothing was changed.
@@ -93,8 +96,16 @@ class Master:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, settings: MasterSettings, fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: MasterSettings,
+        fatal: Callable[[str], None],
+        given: Sequence[GivenSocket] = (),
+    ) -> None:
         self._reactor = reactor
+        self._given = given
+        self.presence = Presence()
         self._settings = settings
         self._fatal = fatal
         self._started = time.monotonic()
@@ -124,6 +135,14 @@ class Master:
         try:
             first = self._first(database)
             targets = read_targets(settings.targets, settings.state, self.naming.settings)
+            refuse_foreign_files(targets, settings.targets)
+            self._activation = sort_sockets(
+                self._given,
+                dns=self._usual_dns() if settings.dns is None else settings.dns,
+                sync=self._usual_sync(),
+                control=settings.runtime / "control",
+                nslcd=settings.nslcd,
+            )
         except BaseException:
             database.close()
             raise
@@ -231,7 +250,7 @@ class Master:
             rules=self._rules(),
         )
         self._local = LocalFiles(self._local_changed)
-        self._looking = LoopingCall(self._local.look)
+        self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -245,18 +264,22 @@ class Master:
         settings = self._settings
         self.zones.take(self._first_zones, self.dns)
         self._closing.append(self.zones.stop)
-        listeners = listen_dns(self._reactor, self.dns, self._dns_endpoints())
+        given = self._activation
+        listeners = listen_dns(self._reactor, self.dns, self._dns_endpoints(), given=given)
         self._closing.append(listeners.stopListening)
         for endpoint in self._sync_endpoints():
-            self.sync.listen(endpoint)
+            self.sync.listen(endpoint, given.sync.get(endpoint))
+        self.presence.watch("DNS", self._dns_endpoints())
+        self.presence.watch("sync", self._sync_endpoints())
         control = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
-        self._closing.append(listen_control(self._reactor, settings.runtime / "control", control).stopListening)
+        port = listen_control(self._reactor, settings.runtime / "control", control, given.control)
+        self._closing.append(port.stopListening)
         self._closing.append(control.close)
         if settings.nslcd is not None:
             pam = MasterPam(self.passwords, self.name, lambda: self.accounts.view, _today)
             door = PamDoor(self.lookups, pam, self._reactor, root_override=True)
             factory = NslcdFactory(self._reactor, Answers(self.lookups), door)
-            self._closing.append(listen_nslcd(self._reactor, settings.nslcd, factory).stopListening)
+            self._closing.append(listen_nslcd(self._reactor, settings.nslcd, factory, given.nslcd).stopListening)
 
     async def start(self) -> None:
         """Begin to serve; everything that waits for others waits in the background."""
@@ -363,7 +386,7 @@ class Master:
         """Return what an administrator should look at, besides single accounts."""
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
-        alarms += [*self.publication.alarms(), *self.zones.problems()]
+        alarms += [*self.publication.alarms(), *self.zones.problems(), *self.presence.alarms()]
         if self._spec is None:
             alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")
         return alarms + self.edits.problems() + self.sources.problems() + self.deliveries.conflicts(20)
@@ -371,13 +394,17 @@ class Master:
     # --- where to listen ----------------------------------------------------------------------------------------------
 
     def _dns_endpoints(self) -> tuple[Endpoint, ...]:
-        if self._settings.dns is not None:
-            return self._settings.dns
+        return self._activation.dns_endpoints(self._settings.dns, self._usual_dns())
+
+    def _usual_dns(self) -> tuple[Endpoint, ...]:
         addresses = () if self._spec is None else self._spec.addresses
         hosts = dict.fromkeys([*(str(address) for address in addresses), _LOOPBACK])
         return tuple(Endpoint(host, DNS_PORT) for host in hosts)
 
     def _sync_endpoints(self) -> tuple[Endpoint, ...]:
+        return self._activation.sync_endpoints(self._settings.sync or None, self._usual_sync())
+
+    def _usual_sync(self) -> tuple[Endpoint, ...]:
         if self._settings.sync:
             return self._settings.sync
         member = self.membership.roster.list.find(self.name)
@@ -419,6 +446,10 @@ class Master:
             policy=Policy(minimum_length=settings.min_password_length),
             boot_patience=self._settings.boot_wait,
         )
+
+    def _look(self) -> None:
+        self._local.look()
+        self.presence.look()
 
     def _local_changed(self, names: LocalNames) -> None:
         self.lookups.local = names

@@ -29,10 +29,12 @@ from beonss.daemon.node_memory import PROVEN, NodeMemory
 from beonss.daemon.passwords.operations import password_operations
 from beonss.daemon.passwords.pam_backend import NodePam
 from beonss.daemon.passwords.relayed import RelayedPasswords
+from beonss.daemon.presence import Presence
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.settings import NodeSettings
 from beonss.daemon.status import node_status
 from beonss.errors import ConfigurationError, StoreError
+from beonss.net.activation import GivenSocket, sort_sockets
 from beonss.net.control import ControlFactory, Operation, listen_control
 from beonss.net.dns.listen import listen_dns
 from beonss.net.dns.server import DNSServer
@@ -59,6 +61,7 @@ class Node:
         reactor: the reactor.
         settings: the command line.
         fatal: ends the process; called with the reason.
+        given: sockets that were handed over (:mod:`beonss.net.activation`).
 
     Raises:
         BeonssError: something it was given cannot be used.
@@ -66,8 +69,16 @@ class Node:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, settings: NodeSettings, fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: NodeSettings,
+        fatal: Callable[[str], None],
+        given: Sequence[GivenSocket] = (),
+    ) -> None:
         self._reactor = reactor
+        self._given = given
+        self.presence = Presence()
         self._settings = settings
         self._fatal = fatal
         self._started = time.monotonic()
@@ -127,15 +138,25 @@ class Node:
             ConfigurationError: one of them cannot be had; those taken before are let go when the process ends.
         """
         settings = self._settings
-        endpoints = settings.dns if settings.dns is not None else (Endpoint("127.0.0.1", DNS_PORT),)
-        self._closing.append(listen_dns(self._reactor, self.dns, endpoints).stopListening)
+        control = settings.runtime / "control"
+        usual = (Endpoint("127.0.0.1", DNS_PORT),)
+        given = sort_sockets(
+            self._given,
+            dns=usual if settings.dns is None else settings.dns,
+            sync=(),
+            control=control,
+            nslcd=settings.nslcd,
+        )
+        endpoints = given.dns_endpoints(settings.dns, usual)
+        self._closing.append(listen_dns(self._reactor, self.dns, endpoints, given=given).stopListening)
+        self.presence.watch("DNS", endpoints)
         factory = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
-        self._closing.append(listen_control(self._reactor, settings.runtime / "control", factory).stopListening)
+        self._closing.append(listen_control(self._reactor, control, factory, given.control).stopListening)
         self._closing.append(factory.close)
         if settings.nslcd is not None:
             door = PamDoor(self.lookups, NodePam(self.passwords, self.name, self.link), self._reactor)
             nslcd = NslcdFactory(self._reactor, Answers(self.lookups), door)
-            self._closing.append(listen_nslcd(self._reactor, settings.nslcd, nslcd).stopListening)
+            self._closing.append(listen_nslcd(self._reactor, settings.nslcd, nslcd, given.nslcd).stopListening)
 
     async def start(self) -> None:
         """Serve from memory, and look for a master."""
@@ -182,7 +203,7 @@ class Node:
 
     def alarms(self) -> list[str]:
         """Return what an administrator should look at."""
-        alarms = list(self.membership.alarms.values())
+        alarms = [*self.membership.alarms.values(), *self.presence.alarms()]
         if self._refused_description:
             alarms.append(self._refused_description)
         if self.naming is not None and self.lookups.asker is None:
@@ -257,6 +278,7 @@ class Node:
 
     def _look(self) -> None:
         self._local.look()
+        self.presence.look()
         self._find_self()
 
     def _local_changed(self, names: LocalNames) -> None:

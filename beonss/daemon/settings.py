@@ -20,6 +20,8 @@ class MasterSettings:
         boot_wait: seconds that logins wait for the boot reconciliation.
         dns: where to answer DNS; None means the default, empty means nowhere.
         sync: where to listen for masters and nodes; empty means the addresses in the member list.
+        user: user to become, or None to stay who we are.
+        group: group of that user, or None for its own.
     """
 
     description: Path
@@ -31,6 +33,8 @@ class MasterSettings:
     boot_wait: float
     dns: tuple[Endpoint, ...] | None
     sync: tuple[Endpoint, ...]
+    user: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class NodeSettings:
         nslcd: path of the nslcd socket, or None for no such socket.
         dns: where to answer DNS; None means the default, empty means nowhere.
         masters: masters to ask first; empty means discovery.
+        user: user to become, or None to stay who we are.
+        group: group of that user, or None for its own.
     """
 
     cluster_key: Path
@@ -54,3 +60,5 @@ class NodeSettings:
     nslcd: Path | None
     dns: tuple[Endpoint, ...] | None
     masters: tuple[Endpoint, ...]
+    user: str | None = None
+    group: str | None = None

@@ -63,6 +63,7 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
         targets=targets,
         accounts=_accounts(master.accounts.view),
         dns=_dns(master.dns),
+        listening=master.presence.listening(),
         alarms=[*master.alarms(), *_conflicts(master.accounts.view), *_kept_back(master.lookups)],
     )
 
@@ -85,6 +86,7 @@ def node_status(node: "Node", wall: float, uptime: float) -> Status:
         description={} if node.naming is None else _description(node.naming),
         accounts=_accounts(node.accounts.view),
         dns=_dns(node.dns),
+        listening=node.presence.listening(),
         alarms=[*node.alarms(), *_conflicts(node.accounts.view), *_kept_back(node.lookups)],
     )
 

@@ -5,6 +5,7 @@ table the composition root fills; this module knows none of them. The protocol i
 :mod:`beonss.wire.control`.
 """
 
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
-from beonss.net.unixsocket import clear_stale_socket, peer_of
+from beonss.net.unixsocket import GivenPort, clear_stale_socket, peer_of
 from beonss.wire.control import OK, End, Event, LineBuffer, decode_request, encode_reply
 
 #: Tells the asker one thing: the name of an event and its data.
@@ -374,14 +375,27 @@ class ControlFactory(Factory):
             del self._users[uid]
 
 
-def listen_control(reactor: IReactorUNIX, path: Path, factory: ControlFactory, mode: int = 0o666) -> IListeningPort:
+def listen_control(
+    reactor: IReactorUNIX, path: Path, factory: ControlFactory, given: socket.socket | None = None, mode: int = 0o666
+) -> IListeningPort:
     """Listen on the control socket; everybody may connect, the operations decide who may do what.
 
     The directory is made, mode 0755, if only it is missing. A socket left by a dead daemon is replaced.
 
+    Args:
+        reactor: the reactor.
+        path: of the socket.
+        factory: makes the connections.
+        given: a socket that was handed over and listens already; then path and mode do not count.
+        mode: of the socket.
+
     Raises:
         ConfigurationError: the path cannot be used, or another daemon listens there.
     """
+    if given is not None:
+        handed: IListeningPort = GivenPort(given, factory, reactor)
+        handed.startListening()
+        return handed
     if len(bytes(path)) > MAX_PATH:
         raise ConfigurationError(f"{path}: is too long for a UNIX socket, at most {MAX_PATH} bytes (unix(7))")
     try:

@@ -9,6 +9,7 @@ Nothing here or below may look up a user or host by name: it would ask this very
 """
 
 import resource
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from zope.interface import implementer
 
 from beonss.errors import ConfigurationError, MalformedError, Unavailable
 from beonss.net.pam import PamDoor
-from beonss.net.unixsocket import Peer, clear_stale_socket, peer_of
+from beonss.net.unixsocket import GivenPort, Peer, clear_stale_socket, peer_of
 from beonss.wire.nslcd import Query, Request, RequestReader, action_of
 from beonss.wire.nslcd_answer import Answers
 
@@ -347,20 +348,29 @@ class NslcdFactory(Factory):
         return max(waited, key=lambda connection: (connection.peer.uid != 0, users[connection.peer.uid]))
 
 
-class _Door(Port):
+class _Bounded(Port):
     """A listening socket that accepts no more at a time than there are places.
 
     Twisted's own takes a hundred and more in one go; without a descriptor for them, it would have to close some.
     """
 
-    def __init__(self, path: Path, factory: "NslcdFactory", reactor: IReactorUNIX) -> None:
-        super().__init__(bytes(path), factory, BACKLOG, 0o666, reactor)
-        self._places = factory
+    factory: "NslcdFactory"
 
     def doRead(self) -> None:
         """Accept who waits."""
-        self.numberAccepts = self._places.acceptable
+        self.numberAccepts = self.factory.acceptable
         super().doRead()
+
+
+class _Door(_Bounded):
+    """A path of our own."""
+
+    def __init__(self, path: Path, factory: "NslcdFactory", reactor: IReactorUNIX) -> None:
+        super().__init__(bytes(path), factory, BACKLOG, 0o666, reactor)
+
+
+class _GivenDoor(_Bounded, GivenPort):
+    """A socket that was handed over."""
 
 
 def _places() -> int:
@@ -368,15 +378,28 @@ def _places() -> int:
     return 4096 if soft == resource.RLIM_INFINITY else max(16, min(4096, soft // 2))
 
 
-def listen_nslcd(reactor: IReactorUNIX, path: Path, factory: NslcdFactory) -> IListeningPort:
+def listen_nslcd(
+    reactor: IReactorUNIX, path: Path, factory: NslcdFactory, given: socket.socket | None = None
+) -> IListeningPort:
     """Listen where the modules connect, by default ``/run/nslcd/socket``; every local user may ask.
 
     The directory is made, mode 0755, if only it is missing. A socket left by a dead daemon is replaced, one that
     is answered is not: another nslcd must be stopped first.
 
+    Args:
+        reactor: the reactor.
+        path: of the socket.
+        factory: makes the connections.
+        given: a socket that was handed over and listens already; then the path does not count.
+
     Raises:
         ConfigurationError: the path cannot be used, or another daemon listens there.
     """
+    if given is not None:
+        handed = _GivenDoor(given, factory, reactor)
+        handed.startListening()
+        factory.listens_on(handed)
+        return handed
     if len(bytes(path)) > MAXIMUM_PATH:
         raise ConfigurationError(f"{path}: is too long for a UNIX socket, at most {MAXIMUM_PATH} bytes (unix(7))")
     try:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import tcp
+from twisted.internet.unix import Port
+
 from beonss.errors import ConfigurationError
 
 _UCRED = struct.Struct("3i")
@@ -63,3 +66,34 @@ def clear_stale_socket(path: Path) -> None:
     if result != errno.ECONNREFUSED:
         raise ConfigurationError(f"{path}: another daemon listens here; stop it first, or name another path")
     path.unlink(missing_ok=True)
+
+
+class GivenPort(Port):
+    """A port on a socket that somebody else made and keeps: its path and its mode are not ours to touch.
+
+    Args:
+        given: listens already; it is copied, and the caller's may be closed.
+        factory: makes the protocols.
+        reactor: the reactor.
+    """
+
+    # Others hold the very same socket: a shutdown would end it for them as well.
+    _shouldShutdown = False
+
+    def __init__(self, given: socket.socket, factory: Any, reactor: Any) -> None:
+        super().__init__(given.getsockname(), factory, reactor=reactor)
+        self._given = given
+
+    def startListening(self) -> None:
+        """Take connections."""
+        factory: Any = self.factory
+        factory.doStart()
+        self.connected = True
+        self.socket = self._given.dup()
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self.numberAccepts = 100
+        self.startReading()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Close our copy; the path stays (Twisted's own would remove it)."""
+        tcp.Port.connectionLost(self, reason)

@@ -1,12 +1,17 @@
 """The delivery targets and the sources of accounts that a master's ``--targets`` file names."""
 
+import contextlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from beonss.core.names.description import Settings
 from beonss.daemon.targets.deliveries import Target
 from beonss.errors import ConfigurationError, StoreError
 from beonss.store.statefile import read_file
+from beonss.targets.accountfiles import FILES
 from beonss.targets.directory import DirectorySettings
+from beonss.targets.files import FilesTarget
 from beonss.targets.settings import MAX_BYTES, open_targets, parse, parse_sources
 
 
@@ -37,6 +42,35 @@ def read_sources(path: Path | None, state: Path, settings: Settings) -> tuple[Di
     return parse_sources(
         _data(path), str(path), _journals(state), uid_floor=settings.uid_floor, gid_floor=settings.gid_floor
     )
+
+
+def refuse_foreign_files(targets: Iterable[Target], path: Path | None) -> None:
+    """Make sure that this user may change what the targets of local files stand for; root may.
+
+    Args:
+        targets: all targets.
+        path: the file that names them.
+
+    Raises:
+        ConfigurationError: account files of a target belong to somebody else.
+    """
+    if os.geteuid() == 0:
+        return
+    for target in targets:
+        if isinstance(target, FilesTarget):
+            files = (target.etc, *(target.etc / name for name in FILES))
+            foreign = next((file for file in files if _is_foreign(file)), None)
+            if foreign is not None:
+                raise ConfigurationError(
+                    f"{path}: the target {target.name} changes {foreign}, which only its owner or root may, and this "
+                    f"daemon runs as uid {os.geteuid()}; start it as root without --user, or take the target out"
+                )
+
+
+def _is_foreign(file: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return file.stat().st_uid != os.geteuid()
+    return False
 
 
 def _data(path: Path) -> bytes:

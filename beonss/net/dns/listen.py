@@ -9,11 +9,12 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from beonss.core.cluster.endpoints import Endpoint
+from beonss.net.activation import NOTHING, Activation
 from beonss.net.dns.bind import BindError
 from beonss.net.dns.native import why_pure
 from beonss.net.dns.server import DNSServer
-from beonss.net.dns.tcp import StreamLimits, TCPListener, listen_tcp
-from beonss.net.dns.udp import UDPListener, listen_udp
+from beonss.net.dns.tcp import StreamLimits, TCPListener, adopt_tcp, listen_tcp
+from beonss.net.dns.udp import UDPListener, adopt_udp, listen_udp
 
 log = Logger()
 
@@ -38,7 +39,11 @@ class DNSListeners:
 
 
 def listen_dns(
-    reactor: Any, server: DNSServer, endpoints: Iterable[Endpoint], limits: StreamLimits | None = None
+    reactor: Any,
+    server: DNSServer,
+    endpoints: Iterable[Endpoint],
+    limits: StreamLimits | None = None,
+    given: Activation = NOTHING,
 ) -> DNSListeners:
     """Answer DNS over UDP and TCP on each endpoint, with the same port number for both.
 
@@ -47,6 +52,7 @@ def listen_dns(
         server: answers the packets.
         endpoints: IP addresses of this machine, no wildcards, and ports; port 0 lets the system choose.
         limits: what TCP clients may take, per endpoint.
+        given: sockets that were handed over; those of the endpoints are copied and served.
 
     Raises:
         BindError: one of them cannot be bound; none stays open beyond the next turn of the reactor.
@@ -54,7 +60,11 @@ def listen_dns(
     ports: list[UDPListener | TCPListener] = []
     try:
         for endpoint in endpoints:
-            ports.extend(_pair(reactor, server, endpoint, limits))
+            if endpoint in given.dns_udp:
+                ports.append(adopt_udp(reactor, server, given.dns_udp[endpoint]))
+                ports.append(adopt_tcp(reactor, server, given.dns_tcp[endpoint], limits))
+            else:
+                ports.extend(_pair(reactor, server, endpoint, limits))
     except BindError:
         for port in ports:
             port.stopListening()

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from beonss.net.dns.bind import bound_udp_socket
+from beonss.net.dns.bind import bound_udp_socket, tune_udp
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import ZoneStream
 
@@ -184,5 +184,15 @@ def listen_udp(reactor: IReactorFDSet, server: DNSServer, host: str, port: int) 
         BindError: the address cannot be bound.
     """
     listener = UDPListener(reactor, server, bound_udp_socket(host, port))
+    listener.startReading()
+    return listener
+
+
+def adopt_udp(reactor: IReactorFDSet, server: DNSServer, bound: socket.socket) -> UDPListener:
+    """Answer DNS on a UDP socket that is bound already; it is copied, and the caller's may be closed."""
+    copied = bound.dup()
+    copied.setblocking(False)
+    tune_udp(copied)
+    listener = UDPListener(reactor, server, copied)
     listener.startReading()
     return listener
