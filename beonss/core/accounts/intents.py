@@ -32,7 +32,7 @@ from beonss.core.accounts.entries import (
     object_id,
     password_problems,
 )
-from beonss.core.accounts.objects import NO_AGING
+from beonss.core.accounts.served import NO_AGING
 from beonss.core.accounts.view import AccountView, Group, User
 from beonss.core.replication.registers import ABSENT, Change, Key
 from beonss.errors import Refused

@@ -1,156 +1,161 @@
-"""One account or group as its registers say: decoded fields and claims, before any other object is looked at."""
+"""One account or group as its registers say: what it is and claims, before any other object is looked at.
 
-from dataclasses import replace
-from functools import lru_cache
-from typing import Literal
+Nothing of it is kept but the registers: it is read when it is asked for, which is seldom.
+"""
 
 from beonss.core.accounts.entries import (
-    AGING,
     ENTRY,
     GONE,
-    LOCK,
     MEMBER_PREFIX,
-    PASSWORD,
     PRESENT,
-    RENEWAL,
-    Aging,
     GroupEntry,
     Kind,
-    Lock,
     Member,
-    Password,
     Presence,
-    Renewal,
     UserEntry,
     decode,
     entry_problems,
-    password_problems,
 )
-from beonss.core.replication.registers import MAX_TIME, Register
+from beonss.core.accounts.plain import PlainAccount, read_plain
+from beonss.core.accounts.served import Group, User
+from beonss.core.replication.packed import Cells, PackedRegisters, remembered
+from beonss.core.replication.registers import MAX_TIME
 from beonss.errors import MalformedError
-
-NO_AGING = Aging()
 
 #: Registers that can change what an object claims, or whether it lives; the others touch nobody but itself.
 CLAIMING_FIELDS = frozenset({ENTRY, PRESENT, GONE})
 
-#: (kind, what is claimed, its value); uids and gids, user names and group names are spaces of their own.
-Claim = tuple[Kind, Literal["name", "number"], str | int]
+#: What an object claims: its kind, a name, and a uid or gid. Those of users and groups are spaces of their own.
+Claims = tuple[Kind, str, int]
+#: What an object is served as. A user: its registers as served, or the user, where they are too many to keep them
+#: twice. A group: the group. None: it is not served. It is replaced, never changed.
+Shown = Cells | User | Group | None
 
 
-class AccountObject:
-    """One object's registers, decoded field by field as they arrive; only the view changes it."""
+class AccountObject(PackedRegisters):
+    """One object's registers, and how it stands; only the view changes it.
 
-    __slots__ = (
-        "_entry_fault", "aging", "claims", "entry", "fields", "gone", "id", "locked", "members", "password", "presence",
-        "renewal",
-    )  # fmt: skip
+    Attributes:
+        kind: of the claims that the view has entered for it; None if there are none.
+        name: what it claims; empty without claims.
+        number: what it claims, uid or gid.
+        shown: as what it is served.
+        ended: as what it was created, if it was deleted.
+    """
 
-    def __init__(self, object_id: str) -> None:
-        self.id = object_id
-        self.fields: dict[str, Register] = {}
-        self.presence: Presence | None = None
-        self.entry: UserEntry | GroupEntry | None = None
-        self._entry_fault = ""
-        self.password: Password | None = None
-        self.aging = NO_AGING
-        self.locked = False
-        self.gone = False
-        self.renewal: Renewal | None = None
-        self.members: set[str] | None = None
-        self.claims: tuple[Claim, ...] = ()
+    __slots__ = ("ended", "kind", "name", "number", "shown")
 
-    def take(self, register: Register) -> None:
-        """Decode one register. What cannot be read counts as its safest value; it stays stored and relayed."""
-        field, value = register.key.field, register.value
-        self.fields[field] = register
-        try:
-            if field == ENTRY:
-                self.entry = None
-                self.entry = _decode_entry(value)
-                self._entry_fault = "; ".join(entry_problems(self.entry))
-            elif field == PASSWORD:
-                self.password = None
-                password = decode(Password, value)
-                self.password = None if password_problems(password) else password
-            elif field == PRESENT:
-                self.presence = None
-                presence = decode(Presence, value)
-                self.presence = presence if presence.object == self.id else None
-            elif field == AGING:
-                self.aging = NO_AGING
-                self.aging = _decode_aging(value)
-            elif field == LOCK:
-                self.locked = True
-                self.locked = decode(Lock, value).locked
-            elif field == RENEWAL:
-                # One that cannot be read demands nothing: else its user would be asked again at each login.
-                self.renewal = None
-                self.renewal = decode(Renewal, value)
-            elif field == GONE:
-                self.gone = True
-            elif field.startswith(MEMBER_PREFIX):
-                self._take_member(field.removeprefix(MEMBER_PREFIX), value)
-        except MalformedError:
-            pass
-
-    def _take_member(self, user_id: str, value: bytes) -> None:
-        if self.members is None:
-            self.members = set()
-        self.members.discard(user_id)
-        if decode(Member, value).member:
-            self.members.add(user_id)
+    def __init__(self, identifier: str, cells: Cells = ()) -> None:
+        super().__init__(identifier, cells)
+        self.kind: Kind | None = None
+        self.name = ""
+        self.number = 0
+        self.shown: Shown = None
+        self.ended: tuple[Kind, str] | None = None
 
     @property
-    def served_password(self) -> Password | None:
-        """The password as it is served: changed on day 0, as shadow(5) says it, where it must be changed first."""
-        password, renewal = self.password, self.renewal
-        if password is None or renewal is None:
-            return password
-        of = (renewal.time, renewal.origin, renewal.sequence)
-        return replace(password, changed=0) if of == self.fields[PASSWORD].stamp else password
+    def presence(self) -> Presence | None:
+        """As what it was created; None if that is not known, not readable, or about another object."""
+        value = self.value(PRESENT)
+        if value is None:
+            return None
+        presence, identifier = _read_presence(value)
+        return presence if identifier == self.id else None
 
     @property
-    def kind(self) -> Kind | None:
-        """Whether it is a user or a group; None while that is not known or not readable."""
-        return None if self.presence is None else self.presence.kind
+    def entry(self) -> UserEntry | GroupEntry | None:
+        """Its entry; None if there is none that this version can read."""
+        value = self.value(ENTRY)
+        return None if value is None else _read_entry(value)[0]
 
     @property
     def live(self) -> bool:
         """Whether it was created and not deleted."""
-        return self.presence is not None and self.presence.present and not self.gone
+        presence = self.presence
+        # That there is a register "gone" decides, whatever it says.
+        return presence is not None and presence.present and self.value(GONE) is None
 
     @property
     def fault(self) -> str:
         """Why this live object cannot be served whoever else claims what it claims; empty if it can."""
-        if self.entry is None or (self.kind == "user") != isinstance(self.entry, UserEntry):
+        value, presence = self.value(ENTRY), self.presence
+        entry, problems = (None, "") if value is None else _read_entry(value)
+        user = presence is not None and presence.kind == "user"
+        if entry is None or user != isinstance(entry, UserEntry):
             return "it has no entry that this version can read"
-        return self._entry_fault
+        return problems
 
     @property
     def order(self) -> tuple[int, str]:
         """Its place among those that claim the same: the lowest owns it."""
         # Without a presence it is about to lose its claims; until then it stands last.
-        return (MAX_TIME if self.presence is None else self.presence.created, self.id)
+        presence = self.presence
+        return (MAX_TIME if presence is None else presence.created, self.id)
 
-    def wanted_claims(self) -> tuple[Claim, ...]:
-        """Return what it claims by its registers; :attr:`claims` is what the view has entered for it."""
+    @property
+    def members(self) -> set[str]:
+        """The ids of the users that belong to it."""
+        cells = self.cells()
+        fields = ((cells[at], cells[at + 1]) for at in range(0, len(cells), 4))
+        return {
+            f.removeprefix(MEMBER_PREFIX) for f, value in fields if f.startswith(MEMBER_PREFIX) and is_member(value)
+        }
+
+    def wanted_claims(self) -> Claims | None:
+        """Return what it claims by its registers; ``kind``, ``name`` and ``number`` are what the view has entered."""
         if not self.live or self.fault:
-            return ()
-        if isinstance(self.entry, UserEntry):
-            return (("user", "name", self.entry.name), ("user", "number", self.entry.uid))
-        assert self.entry is not None
-        return (("group", "name", self.entry.name), ("group", "number", self.entry.gid))
+            return None
+        entry = self.entry
+        if isinstance(entry, UserEntry):
+            return ("user", entry.name, entry.uid)
+        assert entry is not None
+        return ("group", entry.name, entry.gid)
+
+    def plain(self) -> PlainAccount | None:
+        """Return what it is and claims if that can be told at a glance, as of nearly all."""
+        cells = self.fields
+        if not isinstance(cells, tuple):
+            return None
+        entry = presence = None
+        for at in range(0, len(cells), 4):
+            field = cells[at]
+            if field == ENTRY:
+                entry = cells[at + 1]
+            elif field == PRESENT:
+                presence = cells[at + 1]
+            elif field == GONE or field.startswith(MEMBER_PREFIX):
+                return None
+        return None if entry is None or presence is None else read_plain(self.id, entry, presence)
 
 
-@lru_cache(256)
-def _decode_aging(value: bytes) -> Aging:
-    """Read ageing fields; nearly all users have the same few, and share them."""
-    return decode(Aging, value)
-
-
-def _decode_entry(value: bytes) -> UserEntry | GroupEntry:
+@remembered(256)
+def _read_presence(value: bytes) -> tuple[Presence | None, str]:
+    """Return what a register ``present`` says, and of which object."""
     try:
-        return decode(UserEntry, value)
+        presence = decode(Presence, value)
     except MalformedError:
-        return decode(GroupEntry, value)
+        return None, ""
+    return presence, presence.object
+
+
+@remembered(256)
+def _read_entry(value: bytes) -> tuple[UserEntry | GroupEntry | None, str]:
+    """Return what a register ``entry`` says, and why that cannot be served; no problem is an empty text."""
+    entry: UserEntry | GroupEntry
+    try:
+        entry = decode(UserEntry, value)
+    except MalformedError:
+        try:
+            entry = decode(GroupEntry, value)
+        except MalformedError:
+            return None, ""
+    return entry, "; ".join(entry_problems(entry))
+
+
+@remembered(64)
+def is_member(value: bytes) -> bool:
+    """Say whether a register ``member:...`` makes a member; one that cannot be read does not."""
+    try:
+        return decode(Member, value).member
+    except MalformedError:
+        return False

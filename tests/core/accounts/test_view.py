@@ -1,5 +1,6 @@
 """What a set of registers means: who is served, who is not, and that only the set counts."""
 
+import itertools
 import random
 
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ from beonss.core.accounts.entries import (
     object_id,
 )
 from beonss.core.accounts.view import AccountView
+from beonss.core.replication.packed import Cells, PackedRegisters
 from beonss.core.replication.registers import Change, Key, Register, Stamp
 
 ALICE = object_id("user", "alice", 1001)
@@ -57,6 +59,78 @@ def test_the_view_is_a_function_of_the_set_of_rows(batches: list[list[Register]]
     assert all(view.register(key) == found for key, found in held.items())
     for kind, name in (("user", "u"), ("group", "g")):
         assert rebuilt.next_generation(kind, name) == view.next_generation(kind, name)
+
+
+@settings(max_examples=300)
+@given(st.lists(account_rows(), max_size=30), st.integers(1, 4), st.lists(account_rows(), max_size=5))
+def test_loading_a_database_is_applying_its_rows(rows: list[Register], parts: int, later: list[Register]) -> None:
+    """However the rows are cut into runs: the same view, which then takes changes in the same way."""
+    applied, loaded = AccountView(rows), AccountView()
+    loaded.load(runs([row for n in range(parts) for row in rows[n::parts]]))
+    for changes in ([], later):
+        assert applied.apply(changes) == loaded.apply(changes)
+        assert snapshot(loaded) == snapshot(applied)
+        assert loaded.conflicts() == applied.conflicts()
+        assert loaded.contested() == applied.contested()
+        assert loaded.highest_created == applied.highest_created
+        for view in (loaded, applied):
+            assert view.count("user") == len(list(view.users()))
+            assert view.count("group") == len(list(view.groups()))
+            assert list(view.users_by_uid()) == sorted(view.users(), key=lambda user: user.entry.uid)
+        for each in [*rows, *changes]:
+            assert loaded.register(each.key) == applied.register(each.key)
+            assert sorted(loaded.groups_listing(each.key.object)) == sorted(applied.groups_listing(each.key.object))
+            assert loaded.describe(each.key.object) == applied.describe(each.key.object)
+        for kind, name in (("user", "u"), ("group", "g")):
+            assert loaded.next_generation(kind, name) == applied.next_generation(kind, name)
+            assert [loaded.was_used(kind, n) for n in range(4)] == [applied.was_used(kind, n) for n in range(4)]
+            for value in ("u", "g", 1, 2):
+                what = "name" if isinstance(value, str) else "number"
+                assert loaded.claimants(kind, what, value) == applied.claimants(kind, what, value)
+
+
+def runs(rows: list[Register]) -> list[tuple[str, Cells]]:
+    """Return registers as they come from a database: what stands together of one object is one run."""
+    result = []
+    for identifier, group in itertools.groupby(rows, key=lambda row: row.key.object):
+        packed = PackedRegisters(identifier)
+        for each in group:
+            packed.take(each)
+        result.append((identifier, packed.cells()))
+    return result
+
+
+def test_a_user_with_more_registers_than_any_has_today() -> None:
+    """A newer version's fields are kept and do not get in the way."""
+    more = [row(ALICE, f"future-{n}", b"{}") for n in range(40)]
+    view = AccountView([*user_rows("alice", 1001), *more])
+    before = list(view.users())
+    users = view.users()
+    assert view.apply([row(ALICE, PASSWORD, Password("$6$x", 1))]) == {ALICE}
+    assert list(users) == before, "what was there when the iteration began"
+    assert view.user("alice").password == Password("$6$x", 1)  # type: ignore[union-attr]
+    assert view.apply([row(ALICE, "future-1", b"[]", time=2)]) == set()
+    assert view.register(Key(ALICE, "future-1")) == row(ALICE, "future-1", b"[]", time=2)
+    renamed = UserEntry("alicia", 1001, 100, "", "/home/alice", "/bin/sh")
+    assert view.apply([row(ALICE, ENTRY, renamed, time=2)]) == {ALICE}
+    assert view.user("alice") is None
+    assert view.count("user") == 1
+
+
+def test_a_group_of_many_members() -> None:
+    count = 500
+    users = [object_id("user", f"user{n}", 2000 + n) for n in range(count)]
+    rows = [each for n in range(count) for each in user_rows(f"user{n}", 2000 + n)]
+    rows += group_rows("staff", 50)
+    rows += [row(STAFF, member_field(user), Member(member=True)) for user in users]
+    view, loaded = AccountView(rows), AccountView()
+    loaded.load(runs(rows))
+    for one in (view, loaded):
+        assert len(one.group("staff").members) == count  # type: ignore[union-attr]
+        assert one.apply([row(STAFF, member_field(users[7]), Member(member=False), time=2)]) == {STAFF}
+        assert "user7" not in one.group("staff").members  # type: ignore[union-attr]
+        assert one.groups_of("user8") == (one.group("staff"),)
+        assert one.apply([row(users[8], GONE, Gone())]) == {STAFF, users[8]}
 
 
 @given(st.lists(account_rows(), max_size=25))
