@@ -125,6 +125,13 @@ class MasterOptions(_DaemonOptions):
     def __init__(self) -> None:
         super().__init__()
         self.sync_listen: list[str] = []
+        self["dns-workers"] = None
+
+    def opt_dns_workers(self, number: str) -> None:
+        """Answer DNS in so many processes; 0: in the daemon itself. Default: auto, one for each processor up to 8."""
+        if number != "auto" and not (number.isascii() and number.isdigit() and len(number) < 3 and int(number) <= 64):
+            raise usage.UsageError("--dns-workers must be a number from 0 to 64, or auto")
+        self["dns-workers"] = None if number == "auto" else int(number)
 
     def opt_sync_listen(self, address: str) -> None:
         """Listen for masters and nodes on this HOST[:PORT]; repeatable. Default: as in the member list."""
@@ -144,6 +151,7 @@ class MasterOptions(_DaemonOptions):
             boot_wait=self["boot-wait"],
             dns=self.listen_dns(),
             sync=_endpoints(self.sync_listen, SYNC_PORT),
+            dns_workers=self["dns-workers"],
             **self.run_as(),
         )
 
@@ -343,6 +351,15 @@ def _become_user(settings: MasterSettings | NodeSettings) -> RunAs | None:
     return run_as
 
 
+def _prepare_dns(settings: MasterSettings, run_as: RunAs | None, *, detached: bool) -> Any:
+    """Begin with the processes that answer DNS, before threads and secrets are here; None if there are to be none."""
+    if settings.dns == () or settings.dns_workers == 0:
+        return None
+    from beonss.daemon.dns.prepared import prepare  # noqa: PLC0415 - not for nodes
+
+    return prepare(run_as, detached=detached)
+
+
 def makeService(options: Options) -> service.IService:
     """Return the service that twistd runs."""
     # The thread that writes and the reactor's hand changes to each other. With Python's 5 ms each may wait that long
@@ -359,9 +376,11 @@ def makeService(options: Options) -> service.IService:
         run_as = _become_user(settings)
         daemon = Daemon(None, manager, run_as)
         if isinstance(settings, MasterSettings):
+            background = options.parent is not None and not options.parent["nodaemon"]
+            prepared = _prepare_dns(settings, run_as, detached=background)
             from beonss.daemon.master import Master  # noqa: PLC0415
 
-            daemon.part = Master(reactor, settings, fatal=daemon.fatal, given=given)
+            daemon.part = Master(reactor, settings, fatal=daemon.fatal, given=given, prepared=prepared)
         else:
             from beonss.daemon.node import Node  # noqa: PLC0415
 

@@ -50,6 +50,10 @@ def test_addresses_are_repeatable_and_have_default_ports():
         ["master", "--boot-wait", "soon"],
         ["master", "--boot-wait", "-1"],
         ["master", "--boot-wait", "nan"],
+        ["master", "--dns-workers", "65"],
+        ["master", "--dns-workers", "-1"],
+        ["master", "--dns-workers", "²"],
+        ["node", "--dns-workers", "1"],
         ["node", "--boot-wait", "5"],
         ["node", "left-over"],
     ],
@@ -64,7 +68,8 @@ def test_what_cannot_be_used_ends_the_start_with_one_line(daemon, tmp_path, capf
     monkeypatch.setattr(reactor, "seconds", reactor.seconds)  # put back at the end
     options = Options()
     nothing = str(tmp_path / "nothing")
-    options.parseOptions([daemon, "--config" if daemon == "master" else "--cluster-key", nothing, "--state", nothing])
+    words = ["--config", nothing, "--dns-workers", "0"] if daemon == "master" else ["--cluster-key", nothing]
+    options.parseOptions([daemon, *words, "--state", nothing])
     with pytest.raises(SystemExit) as end:
         makeService(options)
     assert end.value.code == 1

@@ -32,7 +32,9 @@ from beonss.daemon.accounts.operations import account_operations
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.audit_operations import AuditReading
 from beonss.daemon.audit_trail import AuditTrail
+from beonss.daemon.dns.answering import Answering
 from beonss.daemon.dns.localnames import LocalFiles
+from beonss.daemon.dns.prepared import Prepared, usual_workers
 from beonss.daemon.dns.served_zones import ServedZones
 from beonss.daemon.passwords.authority import Passwords, PasswordSettings
 from beonss.daemon.passwords.direct_changes import DirectChanges
@@ -58,8 +60,8 @@ from beonss.daemon.targets.target_list import read_sources, read_targets, refuse
 from beonss.errors import ConfigurationError
 from beonss.net.activation import GivenSocket, sort_sockets
 from beonss.net.control import ControlFactory, Operation, listen_control
-from beonss.net.dns.listen import listen_dns
 from beonss.net.dns.server import DNSServer
+from beonss.net.dns.worker_zones import WorkerZones
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor
 from beonss.store.audit import AuditLog
@@ -89,6 +91,7 @@ class Master:
         settings: the command line.
         fatal: ends the process; called with the reason.
         given: sockets that were handed over (:mod:`beonss.net.activation`).
+        prepared: what was begun for DNS (:mod:`beonss.daemon.dns.prepared`); None where the master itself answers.
 
     Raises:
         BeonssError: something it was given cannot be used; nothing was changed.
@@ -102,7 +105,9 @@ class Master:
         settings: MasterSettings,
         fatal: Callable[[str], None],
         given: Sequence[GivenSocket] = (),
+        prepared: Prepared | None = None,
     ) -> None:
+        self._prepared = prepared
         self._reactor = reactor
         self._given = given
         self.presence = Presence()
@@ -240,8 +245,10 @@ class Master:
             sources=[endpoint.host for endpoint in self._dns_endpoints()],
         )
         self._first_zones = self.zones.load(self.naming, settled=True)
-        identity = self.name.encode("ascii")
-        self.dns = DNSServer(UnknownZones(), identity=identity, here=here, transfers=self.zones.transfers)
+        self._identity = self.name.encode("ascii")
+        self.dns = DNSServer(UnknownZones(), identity=self._identity, here=here, transfers=self.zones.transfers)
+        workers = settings.dns_workers if settings.dns_workers is not None else usual_workers()
+        self.answering = Answering(reactor, self.dns, workers, self._prepared)
         self.lookups = Lookups(
             self.naming,
             self.accounts.view,
@@ -265,8 +272,9 @@ class Master:
         self.zones.take(self._first_zones, self.dns)
         self._closing.append(self.zones.stop)
         given = self._activation
-        listeners = listen_dns(self._reactor, self.dns, self._dns_endpoints(), given=given)
-        self._closing.append(listeners.stopListening)
+        self.answering.listen(self._dns_endpoints(), given)
+        self._closing.append(self.answering.stop)
+        self._serve()
         for endpoint in self._sync_endpoints():
             self.sync.listen(endpoint, given.sync.get(endpoint))
         self.presence.watch("DNS", self._dns_endpoints())
@@ -325,6 +333,8 @@ class Master:
         self.zones.refused = ""
         if self.zones.changes(zones):
             self.zones.take(zones, self.dns)
+            self._serve()
+            await self.answering.settled()
             self.log.info("reload: the zones have changed")
 
     def _first(self, database: Database) -> Described:
@@ -354,10 +364,17 @@ class Master:
         self.zones.take(zones, self.dns)
         self._spec = next((spec for spec in naming.masters if spec.name == self.name), None)
         self.dns.here = self.lookups.asker = self._here()
+        self._serve()
         self.lookups.names = naming
         self.lookups.rules = self._rules()
         self.passwords.settings = self._password_settings()
         self.sync.description_changed()
+
+    def _serve(self) -> None:
+        """Let the DNS processes answer as our own server does."""
+        self.answering.serve(
+            WorkerZones(self.dns.zones, self._identity, self.dns.here, self.zones.transfers.catalog, None)
+        )
 
     async def stop(self) -> None:
         """Stop listening, finish what was begun, close the database."""
@@ -387,6 +404,7 @@ class Master:
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
         alarms += [*self.publication.alarms(), *self.zones.problems(), *self.presence.alarms()]
+        alarms += self.answering.alarms()
         if self._spec is None:
             alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")
         return alarms + self.edits.problems() + self.sources.problems() + self.deliveries.conflicts(20)

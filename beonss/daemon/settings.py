@@ -22,6 +22,7 @@ class MasterSettings:
         sync: where to listen for masters and nodes; empty means the addresses in the member list.
         user: user to become, or None to stay who we are.
         group: group of that user, or None for its own.
+        dns_workers: how many processes answer DNS; 0 for the daemon itself, None for what is usual.
     """
 
     description: Path
@@ -35,6 +36,7 @@ class MasterSettings:
     sync: tuple[Endpoint, ...]
     user: str | None = None
     group: str | None = None
+    dns_workers: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)

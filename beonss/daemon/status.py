@@ -8,7 +8,7 @@ from beonss.core.accounts.lookup import Lookups
 from beonss.core.accounts.view import AccountView
 from beonss.core.cluster.status import MemberStatus, Status, TargetStatus
 from beonss.core.names.naming import Naming
-from beonss.net.dns.server import DNSServer
+from beonss.net.dns.server import DNSCounters
 
 if TYPE_CHECKING:
     from beonss.daemon.master import Master
@@ -62,7 +62,7 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
         members=members,
         targets=targets,
         accounts=_accounts(master.accounts.view),
-        dns=_dns(master.dns),
+        dns={**_dns(master.answering.counters()), "processes": master.answering.processes()},
         listening=master.presence.listening(),
         alarms=[*master.alarms(), *_conflicts(master.accounts.view), *_kept_back(master.lookups)],
     )
@@ -85,7 +85,7 @@ def node_status(node: "Node", wall: float, uptime: float) -> Status:
         memory_age=age,
         description={} if node.naming is None else _description(node.naming),
         accounts=_accounts(node.accounts.view),
-        dns=_dns(node.dns),
+        dns=_dns(node.dns.counters()),
         listening=node.presence.listening(),
         alarms=[*node.alarms(), *_conflicts(node.accounts.view), *_kept_back(node.lookups)],
     )
@@ -109,8 +109,7 @@ def _accounts(view: AccountView) -> dict[str, int]:
     }
 
 
-def _dns(server: DNSServer) -> dict[str, Any]:
-    counters = server.counters()
+def _dns(counters: DNSCounters) -> dict[str, Any]:
     return {**asdict(counters), "codes": dict(counters.codes), "queries": counters.queries}
 
 

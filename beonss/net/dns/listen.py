@@ -69,15 +69,19 @@ def listen_dns(
         for port in ports:
             port.stopListening()
         raise
-    for port in ports[::2]:
-        where = port.getHost()
-        log.info("DNS: answering on {host} port {port}, UDP and TCP", host=where.host, port=where.port)
+    log_start((where.host, where.port) for where in (port.getHost() for port in ports[::2]))
+    return DNSListeners(ports)
+
+
+def log_start(places: Iterable[tuple[str, int]]) -> None:
+    """Tell the log where DNS is answered, by address and port, and by what."""
+    for host, number in places:
+        log.info("DNS: answering on {host} port {port}, UDP and TCP", host=host, port=number)
     reason = why_pure()
     if reason is None:
         log.info("DNS: plain questions are answered by the compiled core")
     else:
         log.info("DNS: Python answers everything: {reason}", reason=reason)
-    return DNSListeners(ports)
 
 
 def _pair(

@@ -1,0 +1,97 @@
+"""Answering DNS for a daemon: in processes of its own, or in the daemon itself."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.daemon.dns.prepared import Prepared
+from beonss.daemon.dns.workers import DNSWorkers
+from beonss.net.activation import NOTHING, Activation
+from beonss.net.dns.listen import DNSListeners, listen_dns, log_start
+from beonss.net.dns.server import DNSCounters, DNSServer
+from beonss.net.dns.worker_sockets import bind_places
+from beonss.net.dns.worker_zones import WorkerZones
+
+log = Logger()
+
+
+class Answering:
+    """What answers DNS for a daemon.
+
+    Args:
+        reactor: the reactor.
+        server: the daemon's own, which answers what processes do not.
+        workers: how many processes; 0 for none.
+        prepared: what there is already.
+
+    Attributes:
+        workers: the processes; None where the daemon itself answers.
+    """
+
+    def __init__(self, reactor: Any, server: DNSServer, workers: int, prepared: Prepared | None = None) -> None:
+        self._reactor = reactor
+        self._server = server
+        self._count = workers
+        self._prepared = prepared
+        self._listeners: DNSListeners | None = None
+        self.workers: DNSWorkers | None = None
+
+    def listen(self, endpoints: Iterable[Endpoint], given: Activation = NOTHING) -> None:
+        """Take the sockets.
+
+        Args:
+            endpoints: IP addresses of this machine, no wildcards, and ports.
+            given: sockets that were handed over.
+
+        Raises:
+            BindError: one cannot be had.
+        """
+        wanted = tuple(endpoints)
+        if not self._count or not wanted:
+            self._listeners = listen_dns(self._reactor, self._server, wanted, given=given)
+            return
+        prepared = self._prepared
+        places = None if prepared is None else prepared.take_places(wanted, self._count)
+        if places is None:
+            places = bind_places(wanted, self._count, given)
+        self.workers = DNSWorkers(
+            self._reactor,
+            self._server,
+            places,
+            None if prepared is None else prepared.forks,
+            pid=0 if prepared is None else prepared.pid,
+        )
+        if prepared is not None and prepared.early is not None:
+            self.workers.adopt_early(prepared.early)
+        log_start(bound.socket.getsockname()[:2] for bound in places[0] if bound.kind == "udp")
+        log.info("DNS: {count} processes answer", count=self._count)
+
+    def serve(self, zones: WorkerZones) -> None:
+        """Answer out of these zones; the daemon's own server has them already."""
+        if self.workers is not None:
+            self.workers.serve(zones)
+
+    def settled(self) -> Deferred[None]:
+        """Fire when everything answers out of the newest zones."""
+        return succeed(None) if self.workers is None else self.workers.settled()
+
+    def counters(self) -> DNSCounters:
+        """Return what was done in all."""
+        return self._server.counters() if self.workers is None else self.workers.counters()
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Return how each process stands, for the status."""
+        return [] if self.workers is None else self.workers.processes()
+
+    def alarms(self) -> list[str]:
+        """Return what an administrator should look at."""
+        return [] if self.workers is None else self.workers.alarms()
+
+    def stop(self) -> Deferred[Any]:
+        """Stop to answer; fires when all is closed."""
+        if self.workers is not None:
+            return self.workers.stop()
+        return succeed(None) if self._listeners is None else self._listeners.stopListening()

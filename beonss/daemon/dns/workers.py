@@ -1,0 +1,451 @@
+"""The DNS processes of a daemon: started, fed, watched, replaced, summed up.
+
+Each has a place (:mod:`beonss.net.dns.worker_sockets`), whose sockets the daemon keeps. While a place has no process
+that gives signs of life, the daemon itself answers there: slower, but nothing is lost.
+"""
+
+import contextlib
+import os
+import socket
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger, LogLevel
+
+from beonss.daemon.dns.worker_forks import Forks
+from beonss.daemon.dns.worker_restarts import Restarts
+from beonss.errors import MalformedError
+from beonss.net.dns.server import DNSCounters, DNSServer
+from beonss.net.dns.tcp import DNSStreams, StreamLimits, TCPListener
+from beonss.net.dns.udp import UDPListener
+from beonss.net.dns.worker_channel import MOST_DESCRIPTORS, Channel, Message
+from beonss.net.dns.worker_link import Link
+from beonss.net.dns.worker_sockets import Place, close_places
+from beonss.net.dns.worker_zones import WorkerZones, write_zones
+
+T = TypeVar("T")
+
+log = Logger()
+
+#: Seconds between two looks at the processes.
+WATCH: Final = 0.25
+#: Looks without a sign of life until the daemon answers in a place as well; a process gives one in each.
+QUIET: Final = 8
+#: Looks without a sign of life until a process is killed and replaced.
+DEAD: Final = 40
+#: Seconds that processes have to end by themselves.
+PATIENCE: Final = 3.0
+#: How a process stands now; not part of a sum over those that are gone.
+_GAUGES: Final = frozenset({"connections", "table"})
+#: Processes that are gone and of which one half is known.
+_REMEMBERED: Final = 64
+_LEVELS: Final = {level.name: level for level in LogLevel.iterconstants()}
+
+
+class _Process:
+    """One process.
+
+    Attributes:
+        number: its own; none comes twice.
+        acknowledged: the zones it answers from.
+        listening: it serves its sockets.
+        silent: looks since its last sign of life.
+        counters: what it last told.
+    """
+
+    def __init__(self, number: int, started: float) -> None:
+        self.number = number
+        self.started = started
+        self.link: Link | None = None
+        self.acknowledged = 0
+        self.listening = False
+        self.silent = 0
+        self.counters: Mapping[str, Any] = {}
+        self.killed = False
+        self.gone: Deferred[None] = Deferred()
+
+
+class _Held:
+    """One place: its sockets, its process, and the daemon's own listeners there."""
+
+    def __init__(self, sockets: Place, answers: Sequence[UDPListener | None]) -> None:
+        self.sockets = sockets
+        self.answers = answers
+        self.process: _Process | None = None
+        self.restarts = Restarts()
+        self.start: Any = None
+        self.standing_in = False
+        self.ports: list[IListeningPort] = []
+
+
+class DNSWorkers:
+    """All DNS processes of a daemon.
+
+    Args:
+        reactor: the reactor.
+        server: the daemon's own, which answers what processes give away, and where there is none.
+        places: the sockets of each; closed at the end.
+        channel: to a fork server; None to start one.
+        pid: of that fork server.
+        forks: makes the :class:`Forks`; tests put another in its place.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: DNSServer,
+        places: Sequence[Place],
+        channel: Channel | None = None,
+        *,
+        pid: int = 0,
+        forks: Callable[..., Any] = Forks,
+    ) -> None:
+        self._reactor = reactor
+        self._server = server
+        self._places = places
+        self._held = [
+            _Held(
+                place,
+                [UDPListener(reactor, server, bound.socket.dup()) if bound.kind == "udp" else None for bound in place],
+            )
+            for place in places
+        ]
+        self._streams = DNSStreams(server, IReactorTime(reactor), StreamLimits())
+        self._former: Counter[str] = Counter()
+        self._former_codes: Counter[str] = Counter()
+        self._former_fallback: Counter[str] = Counter()
+        self._numbers = 0
+        self._zones_number = 0
+        self._zones_file: int | None = None
+        self._stopping = False
+        self._settled: list[tuple[int, Deferred[None]]] = []
+        self._early: list[tuple[Link, Callable[[], None]]] = []
+        # Of processes that are gone: in which place, until it is told how they ended; or the other way round.
+        self._gone: OrderedDict[int, Restarts] = OrderedDict()
+        self._reasons: OrderedDict[int, str] = OrderedDict()
+        self._watching = LoopingCall(self._watch)
+        self._watching.clock = reactor
+        self._forks = forks(reactor, channel, self._told_end, pid)
+
+    # --- what the daemon says -------------------------------------------------------------------------------------
+
+    def serve(self, zones: WorkerZones) -> None:
+        """Answer out of these zones from now on; the first time this starts the processes."""
+        former = self._zones_file
+        self._zones_file = write_zones(zones)
+        if former is not None:
+            os.close(former)
+        self._zones_number += 1
+        for held in self._held:
+            if held.process is not None:
+                self._send_zones(held.process)
+        if not self._watching.running:
+            for held in self._held:
+                self._start(held)
+            self._watching.start(WATCH, now=False)
+
+    def settled(self) -> Deferred[None]:
+        """Fire when every process that lives answers out of the newest zones."""
+        if self._is_settled(self._zones_number):
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._settled.append((self._zones_number, waiting))
+        return waiting
+
+    def adopt_early(self, channel: Channel) -> None:
+        """Take over from a process that answers until all others do (:mod:`beonss.net.dns.worker_early`)."""
+        process = _Process(0, self._reactor.seconds())
+
+        def received(message: Message) -> None:
+            if message.kind == "datagram":
+                self._answer(self._held[message.number("place")], message)
+            else:
+                self._received(self._held[0], process, message)
+
+        def lost() -> None:
+            self._add_former(process)
+            self._early.clear()
+
+        link = Link(self._reactor, channel, received, lost, "the first DNS process")
+        self._early.append((link, lambda: link.send("stop")))
+
+    def stop(self) -> Deferred[Any]:
+        """End all processes once they have answered what arrived, and close the sockets; fires when that is done."""
+        self._stopping = True
+        if self._watching.running:
+            self._watching.stop()
+        self._release_early()
+        going = []
+        for held in self._held:
+            if held.start is not None and held.start.active():
+                held.start.cancel()
+            if held.process is not None and held.process.link is not None:
+                held.process.link.send("stop")
+                going.append(held.process.gone)
+        late = self._reactor.callLater(PATIENCE, self._kill_all)
+        return DeferredList(going).addCallback(lambda _: self._stopped(late))
+
+    # --- what others ask ------------------------------------------------------------------------------------------
+
+    def counters(self) -> DNSCounters:
+        """Return what all processes have done, those that are gone and the daemon itself included.
+
+        What a process did in the last fifth of a second before it was killed is not in it.
+        """
+        own = self._server.counters()
+        sums = Counter({name: getattr(own, name) for name in _NUMBERS})
+        codes, fallback = Counter(own.codes), Counter(own.fallback)
+        sums.update(self._former)
+        codes.update(self._former_codes)
+        fallback.update(self._former_fallback)
+        for process in self._alive():
+            _add(process.counters, sums, codes, fallback)
+        return DNSCounters(**{name: sums[name] for name in _NUMBERS}, codes=dict(codes), fallback=dict(fallback))
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Return how each place stands, as plain data for the status."""
+        return [
+            {
+                "pid": None if held.process is None else self._forks.pids.get(held.process.number),
+                "answering": held.process is not None and held.process.listening and not held.standing_in,
+                "restarts": held.restarts.count,
+                "queries": 0 if held.process is None else _queries(held.process.counters),
+            }
+            for held in self._held
+        ]
+
+    def alarms(self) -> list[str]:
+        """Return what an administrator should look at."""
+        now = self._reactor.seconds()
+        texts = []
+        for place, held in enumerate(self._held, 1):
+            ended = held.restarts.alarm(now)
+            if ended is not None:
+                texts.append(f"DNS process {place} of {len(self._held)} {ended}; see the log")
+            if held.standing_in:
+                texts.append(f"DNS process {place} of {len(self._held)} does not answer; this daemon does in its place")
+        return texts
+
+    # --- processes ------------------------------------------------------------------------------------------------
+
+    def _start(self, held: _Held) -> None:
+        self._numbers += 1
+        process = held.process = _Process(self._numbers, self._reactor.seconds())
+        process.link = Link(
+            self._reactor,
+            self._forks.start(process.number),
+            lambda message: self._received(held, process, message),
+            lambda: self._lost(held, process),
+            f"DNS process {process.number}",
+        )
+        self._send_zones(process)
+        for first in range(0, len(held.sockets), MOST_DESCRIPTORS):
+            part = held.sockets[first : first + MOST_DESCRIPTORS]
+            process.link.send(
+                "listen",
+                descriptors=[bound.socket.fileno() for bound in part],
+                kinds=[bound.kind for bound in part],
+                last=first + MOST_DESCRIPTORS >= len(held.sockets),
+            )
+
+    def _send_zones(self, process: _Process) -> None:
+        assert process.link is not None
+        assert self._zones_file is not None
+        process.link.send("zones", descriptors=[self._zones_file], number=self._zones_number)
+
+    def _received(self, held: _Held, process: _Process, message: Message) -> None:
+        process.silent = 0
+        match message.kind:
+            case "counters" | "ended":
+                process.counters = message.fields
+            case "datagram":
+                self._answer(held, message)
+            case "connection":
+                self._take_connection(message)
+            case "serving":
+                process.acknowledged = message.number("number")
+                self._fire_settled()
+            case "listening":
+                process.listening = True
+                self._stand_in(held, False)
+                if all(other.process is not None and other.process.listening for other in self._held):
+                    self._release_early()
+            case "log":
+                _log(process.number, message)
+            case kind:
+                raise MalformedError(f"there is no message {kind!r}")
+
+    def _lost(self, held: _Held, process: _Process) -> None:
+        process.link = None
+        held.process = None
+        self._add_former(process)
+        process.gone.callback(None)
+        self._fire_settled()
+        if self._stopping:
+            return
+        delay = held.restarts.delay(self._reactor.seconds(), process.started)
+        pid = self._forks.pids.pop(process.number, None)
+        if pid is not None:
+            # If it only closed its channel it is of no use either.
+            self._forks.kill(pid)
+            if process.killed:
+                held.restarts.explain("our hand: it gave no sign of life")
+            elif pid in self._reasons:
+                held.restarts.explain(self._reasons.pop(pid))
+            else:
+                _remember(self._gone, pid, held.restarts)
+        log.error(
+            "DNS: process {number} has ended; another one is started {when}",
+            number=process.number,
+            when="at once" if not delay else f"in {delay:g} s",
+        )
+        if delay:
+            held.start = self._reactor.callLater(delay, self._start, held)
+        else:
+            self._start(held)
+
+    def _told_end(self, pid: int, status: int) -> None:
+        """Note how a process ended; that it did was found out before, or will be."""
+        reason = f"signal {-status}" if status < 0 else f"exit code {status}"
+        restarts = self._gone.pop(pid, None)
+        if restarts is not None:
+            restarts.explain(reason)
+        else:
+            _remember(self._reasons, pid, reason)
+
+    def _watch(self) -> None:
+        for held in self._held:
+            process = held.process
+            if process is None:
+                self._stand_in(held, True)
+                continue
+            process.silent += 1
+            if process.silent >= (QUIET if process.listening else 2):
+                self._stand_in(held, True)
+            elif process.listening:
+                self._stand_in(held, False)
+            if process.silent >= DEAD and not process.killed:
+                log.error("DNS: process {number} gives no sign of life and is killed", number=process.number)
+                self._kill(held, process)
+
+    def _kill(self, held: _Held, process: _Process) -> None:
+        process.killed = True
+        pid = self._forks.pids.get(process.number)
+        if pid is not None:
+            self._forks.kill(pid)
+        if process.link is not None:
+            process.link.close()
+            self._lost(held, process)
+
+    # --- in place of a process ------------------------------------------------------------------------------------
+
+    def _stand_in(self, held: _Held, needed: bool) -> None:
+        if held.standing_in == needed or self._stopping:
+            return
+        held.standing_in = needed
+        for bound, listener in zip(held.sockets, held.answers, strict=True):
+            if listener is None:
+                if needed:
+                    adopt = self._reactor.adoptStreamPort
+                    held.ports.append(adopt(bound.socket.fileno(), bound.socket.family, self._streams))
+            elif needed:
+                listener.startReading()
+            else:
+                listener.stopReading()
+        if not needed:
+            # The connections stay until their clients have no more to ask.
+            for port in held.ports:
+                port.stopListening()
+            held.ports.clear()
+
+    def _answer(self, held: _Held, message: Message) -> None:
+        place, peer = message.number("socket"), message.fields.get("peer")
+        listener = held.answers[place] if place < len(held.answers) else None
+        if listener is None or not isinstance(peer, list) or not 2 <= len(peer) <= 4:
+            raise MalformedError("a datagram came from nowhere")
+        listener.answer(message.payload, tuple(peer))
+
+    def _take_connection(self, message: Message) -> None:
+        if len(message.descriptors) != 1:
+            raise MalformedError("a connection without a descriptor")
+        with socket.socket(fileno=message.take()[0]) as taken, contextlib.suppress(OSError):
+            # It may have been closed by the client meanwhile.
+            taken.setblocking(False)
+            transport = self._reactor.adoptStreamConnection(taken.fileno(), taken.family, self._streams)
+            if transport is not None and message.payload:
+                transport.protocol.dataReceived(message.payload)
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _alive(self) -> list[_Process]:
+        return [held.process for held in self._held if held.process is not None]
+
+    def _is_settled(self, number: int) -> bool:
+        return all(process.acknowledged >= number for process in self._alive())
+
+    def _fire_settled(self) -> None:
+        waiting, self._settled = self._settled, []
+        for number, deferred in waiting:
+            if self._is_settled(number):
+                deferred.callback(None)
+            else:
+                self._settled.append((number, deferred))
+
+    def _add_former(self, process: _Process) -> None:
+        kept = {name: value for name, value in process.counters.items() if name not in _GAUGES}
+        _add(kept, self._former, self._former_codes, self._former_fallback)
+        process.counters = {}
+
+    def _release_early(self) -> None:
+        for _, stop in self._early:
+            stop()
+
+    def _kill_all(self) -> None:
+        for held in self._held:
+            if held.process is not None:
+                self._kill(held, held.process)
+
+    def _stopped(self, late: Any) -> Deferred[Any]:
+        if late.active():
+            late.cancel()
+        for link, _ in self._early:
+            link.close()
+        closing: list[Deferred[Any]] = [self._forks.stop()]
+        closing += [maybeDeferred(port.stopListening) for held in self._held for port in held.ports]
+        closing += [listener.stopListening() for held in self._held for listener in held.answers if listener]
+        closing.append(self._streams.close(TCPListener.GRACE))
+        close_places(self._places)
+        if self._zones_file is not None:
+            os.close(self._zones_file)
+            self._zones_file = None
+        return DeferredList(closing)
+
+
+_NUMBERS: Final = tuple(name for name in DNSCounters.__dataclass_fields__ if name not in {"codes", "fallback"})
+
+
+def _add(told: Mapping[str, Any], sums: Counter[str], codes: Counter[str], fallback: Counter[str]) -> None:
+    """Add what a process told; what is no number counts as nothing."""
+    sums.update({name: told[name] for name in _NUMBERS if type(told.get(name)) is int})
+    for into, part in ((codes, told.get("codes")), (fallback, told.get("fallback"))):
+        if isinstance(part, dict):
+            into.update({str(name): value for name, value in part.items() if type(value) is int})
+
+
+def _remember(where: OrderedDict[int, T], pid: int, what: T) -> None:
+    where[pid] = what
+    if len(where) > _REMEMBERED:
+        where.popitem(last=False)
+
+
+def _queries(counters: Mapping[str, Any]) -> int:
+    return sum(value for name in ("udp", "tcp") if type(value := counters.get(name)) is int)
+
+
+def _log(number: int, message: Message) -> None:
+    level = _LEVELS.get(str(message.fields.get("level")), LogLevel.info)
+    log.emit(level, "DNS process {number}: {text}", number=number, text=str(message.fields.get("text")))
