@@ -128,7 +128,7 @@ def read_reply(packet: bytes) -> Reply:
     denies = code == ReplyCode.NXDOMAIN or not body.answered
     lifetime = body.least
     if denies and (body.alias is None or code == ReplyCode.NXDOMAIN):
-        lifetime = None if body.denial is None else min(body.denial, *([] if lifetime is None else [lifetime]))
+        lifetime = body.denial if body.denial is None or lifetime is None else min(body.denial, lifetime)
     return Reply(
         id=id_,
         flags=flags,

@@ -83,7 +83,8 @@ class Entry(Generic[R]):
     def should_be_renewed(self, now: float) -> bool:
         """Say, once for each life, whether a popular reply is so near its end that it is time to ask again."""
         life = self.expires - self.stored
-        if self.renewing or self.asked < POPULAR or life < RENEWED_FROM or self.expires - now > life * RENEWED_PART:
+        unpopular = self.asked < POPULAR or life < RENEWED_FROM
+        if self.renewing or unpopular or now < self.failing or self.expires - now > life * RENEWED_PART:
             return False
         self.renewing = True
         return True
@@ -136,13 +137,19 @@ class ReplyCache(Generic[R]):
         entry = Entry(reply, now, now + life, asked=asked // 2)
         self._put(key, entry, len(key) + len(reply) + _OVERHEAD)
 
-    def fail(self, key: bytes, now: float) -> None:
-        """Note that a question could not be answered."""
+    def fail(self, key: bytes, now: float, *, silent: bool = False) -> None:
+        """Note that a question could not be answered.
+
+        Args:
+            key: the question.
+            now: seconds.
+            silent: nobody said anything; then the pause does not grow, for when they are back they are back.
+        """
         entry = self._entry(key)
         if entry is None:
             entry = Entry[R](None, now, now)
             self._put(key, entry, len(key) + _OVERHEAD)
-        entry.failures += 1
+        entry.failures = 1 if silent else entry.failures + 1
         entry.renewing = False
         pause = min(LONGEST_FAILURE, FIRST_FAILURE * 2.0 ** min(entry.failures - 1, 10))
         entry.failing = now + (max(pause, STALE_RETRY) if entry.reply is not None else pause)

@@ -15,8 +15,9 @@ SHORTEST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 0.8
 #: Likewise while nothing is known of it.
 FIRST_WAIT: Final = 0.5
-#: Questions in a row that stay unanswered until an upstream is down.
+#: Questions in a row that stay unanswered until an upstream is down, and for how many seconds they must.
 DOWN_AFTER: Final = 3
+DOWN_FROM: Final = 1.5
 #: Seconds between two probes: the first, and the longest.
 FIRST_PROBE, LONGEST_PROBE = 0.5, 5.0
 #: Questions in a row at which another did better until an upstream steps back, and for how many seconds.
@@ -35,12 +36,16 @@ class Health:
     Attributes:
         unanswered: questions in a row that got no answer.
         since: since when it has not answered; None while it does.
+        down: nobody's question should wait for it.
     """
 
-    __slots__ = ("_average", "_beaten", "_deviation", "_heard", "_plain", "_stepped_back", "since", "unanswered")
+    __slots__ = (
+        "_average", "_beaten", "_deviation", "_heard", "_plain", "_stepped_back", "down", "since", "unanswered",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.unanswered = 0
+        self.down = False
         self.since: float | None = None
         self._average: float | None = None
         self._deviation = 0.0
@@ -50,26 +55,17 @@ class Health:
         self._plain = float("-inf")
 
     @property
-    def down(self) -> bool:
-        """Whether nobody's question should wait for it."""
-        return self.unanswered >= DOWN_AFTER
-
-    @property
     def wait(self) -> float:
         """Seconds to wait for an answer before the next upstream is asked as well."""
         if self._average is None:
             return FIRST_WAIT
         return min(LONGEST_WAIT, max(SHORTEST_WAIT, self._average + _FACTOR * self._deviation))
 
-    @property
-    def probe_after(self) -> float:
-        """Seconds until the next probe, after one that was not answered."""
-        return min(LONGEST_PROBE, FIRST_PROBE * 2.0 ** min(self.unanswered, 10))
-
     def heard(self, now: float, took: float) -> None:
         """Note an answer of any kind, ``took`` seconds after the question."""
         self._heard = now
         self.unanswered = 0
+        self.down = False
         self.since = None
         # A name that took long to resolve says little about the way there.
         took = min(took, LONGEST_WAIT)
@@ -89,6 +85,7 @@ class Health:
         self.unanswered += 1
         if self.since is None:
             self.since = now
+        self.down = self.unanswered >= DOWN_AFTER and now >= self.since + DOWN_FROM
         return True
 
     def beaten(self, now: float) -> None:
@@ -113,6 +110,11 @@ class Health:
     def rank(self, now: float) -> int:
         """Return 0 for one to be asked before those of rank 1."""
         return 1 if self.unanswered or now < self._stepped_back else 0
+
+
+def probe_pause(probes: int) -> float:
+    """Return how many seconds to wait after so many probes that were not answered, before the next."""
+    return min(LONGEST_PROBE, FIRST_PROBE * 2.0 ** min(probes - 1, 10))
 
 
 def in_order(upstreams: Sequence[Upstream], healths: Mapping[Upstream, Health], now: float) -> list[Upstream]:
