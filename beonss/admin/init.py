@@ -16,8 +16,7 @@ from beonss.store.keys import (
     MEMBER_KEY,
     MEMBERS,
     check_member_name,
-    holding,
-    make_state_directory,
+    making,
     new_cluster_key,
     new_identity,
     refuse_used,
@@ -64,8 +63,7 @@ def command(
     naming = None if description is None else _described(description)
     endpoints = endpoints_of(addresses) or _endpoints(naming, name)
     key_path = cluster_key or state / CLUSTER_KEY
-    make_state_directory(state)
-    with holding(state):
+    with making(state):
         refuse_used(state)
         _found(state, name, endpoints, key_path, naming.cluster if naming is not None else "")
     click.echo(f"{name} is the first master of a new cluster, listening for others on {', '.join(map(str, endpoints))}")

@@ -21,7 +21,7 @@ from beonss.store.keys import (
     holding,
     load_cluster_public,
     load_identity,
-    make_state_directory,
+    making,
     new_identity,
     refuse_used,
     replace_file,
@@ -76,9 +76,12 @@ def command(
         raise ConfigurationError(str(error)) from None
     if via:
         ticket = replace(ticket, endpoints=endpoints_of(via))
-    if not rejoin:
-        make_state_directory(state)
-    with holding(state):
+    if rejoin and not state.is_dir():
+        raise ConfigurationError(
+            f"{state} does not exist, and --rejoin is for the directory of a master that keeps its data; name that "
+            f"with --state, or leave --rejoin out: the machine then fetches everything from the others"
+        )
+    with holding(state) if rejoin else making(state):
         if rejoin:
             _check_same(state, ticket)
         places = _Places.of(state, rejoin=rejoin)

@@ -9,10 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from beonss.admin.invite import show_token, sign_invitation
-from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
+from beonss.admin.signing import (
+    control_option,
+    endpoints_of,
+    is_running,
+    key_option,
+    sign_and_publish,
+    state_option,
+)
 from beonss.core.cluster.members import MemberList, Roster, moved, removed, replaced
 from beonss.errors import ConfigurationError
-from beonss.store.keys import load_identity, load_roster
+from beonss.store.keys import MEMBER_KEY, load_identity, load_roster
 
 
 @click.group(name="members", invoke_without_command=True)
@@ -150,6 +157,7 @@ def remove(
     help="Where the others connect to it from now on; may be given several times. Default: as before.",
 )
 @click.option("--valid", default="24h", show_default=True, metavar="DURATION", help="For how long: 30m, 24h, 7d.")
+@click.option("--force", is_flag=True, help="Also this machine, which takes no changes until it has rejoined.")
 @own_state_option
 @key_option
 @control_option
@@ -160,6 +168,7 @@ def replace(
     name: str,
     addresses: tuple[str, ...],
     valid: str,
+    force: bool,
     own_state: Path | None,
     cluster_key: Path | None,
     control: str | None,
@@ -168,17 +177,29 @@ def replace(
 
     Its old key is refused from now on, and a token is printed for it, as by "beonss invite". On a new disk use it with
     "beonss join TOKEN"; a master that still has its data keeps them with "beonss join --rejoin TOKEN". Run this on
-    another master than NAME, running or stopped.
+    another master than NAME, running or stopped; where only NAME has the cluster's key, with --force.
 
     Exit codes: 0 done, 1 refused and nothing changed, 2 usage.
     """
     name, places = name.lower(), endpoints_of(addresses)
+    own_state = own_state or state
+    if (own_state / MEMBER_KEY).exists() and name == load_identity(own_state).name:
+        if not force:
+            raise ConfigurationError(
+                f"{name} is this machine: it would take no changes until it has rejoined. Run this on another master; "
+                "or, if only this one has the cluster's key, with --force"
+            )
+        if not is_running(own_state):
+            raise ConfigurationError(
+                f"{name} is this machine, and its master is stopped: no other would hear of the new list; start it "
+                "first"
+            )
 
     def change(roster: Roster, public: bytes, expires: int) -> MemberList:
         return replaced(roster, name, places, public, expires)
 
     roster, how, token = sign_invitation(
-        name, valid=valid, state=own_state or state, cluster_key=cluster_key, control=control, change=change
+        name, valid=valid, state=own_state, cluster_key=cluster_key, control=control, change=change
     )
     click.echo(f"The old key of {name} is refused. Member list {roster.list.number} is {how}.", err=True)
     click.echo(f"Stop {name}, and run there, within {valid}:  beonss join --rejoin TOKEN   with this token:", err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from beonss.errors import ConfigurationError
 from beonss.store.database import Database
+from beonss.store.firststart import check_database
 from beonss.store.keys import DirectoryInUse, holding, load_roster
 
 #: The database of registers in a state directory.
@@ -23,6 +24,7 @@ def opened(state: Path) -> Iterator[Database]:
     roster = load_roster(state)
     if not (state / DATABASE).exists():
         raise ConfigurationError(f"{state} holds no accounts ({DATABASE}); its master has not been started yet")
+    check_database(state / DATABASE, alone=len(roster.joined()) < 2)
     try:
         with holding(state), closing(Database(state / DATABASE, roster.cluster)) as database:
             yield database

@@ -111,6 +111,19 @@ def sign_and_publish(
     return roster, "in force; the running master hands it to the others"
 
 
+def is_running(state: Path) -> bool:
+    """Say whether a master, or another command, holds the state directory.
+
+    Raises:
+        BeonssError: it cannot be held by anybody.
+    """
+    try:
+        with holding(state):
+            return False
+    except DirectoryInUse:
+        return True
+
+
 def _changed(state: Path, cluster_key: Path | None, change: Callable[[Roster], MemberList]) -> Roster:
     roster = load_roster(state)
     key = load_cluster_key(cluster_key or state / CLUSTER_KEY, roster.cluster_key)

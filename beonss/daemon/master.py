@@ -35,7 +35,7 @@ from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.dns.answering import Answering
 from beonss.daemon.dns.localnames import LocalFiles
 from beonss.daemon.dns.prepared import Prepared, usual_workers
-from beonss.daemon.dns.served_zones import ServedZones
+from beonss.daemon.dns.served_zones import SERIALS, ServedZones
 from beonss.daemon.passwords.authority import Passwords, PasswordSettings
 from beonss.daemon.passwords.direct_changes import DirectChanges
 from beonss.daemon.passwords.operations import password_operations
@@ -67,6 +67,7 @@ from beonss.net.pam import PamDoor
 from beonss.store.audit import AuditLog
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
+from beonss.store.firststart import check_database, note_database
 from beonss.store.hashing import HashingThreads
 from beonss.store.keys import holding, load_identity, load_roster, save_roster
 from beonss.store.machine import machine_id
@@ -136,8 +137,13 @@ class Master:
         self._held.enter_context(holding(settings.state))
         roster = load_roster(settings.state)
         self.membership = Membership(roster, lambda changed: save_roster(settings.state, changed))
-        database = Database(settings.state / DATABASE, roster.cluster)
+        path = settings.state / DATABASE
+        alone = all(member.name == self.name for member in roster.joined())
+        if check_database(path, alone=alone, traces=(settings.state / AUDIT, settings.state / SERIALS)):
+            self.log.warn("{path} is missing: everything is fetched from the other masters", path=str(path))
+        database = Database(path, roster.cluster)
         try:
+            note_database(path)
             first = self._first(database)
             targets = read_targets(settings.targets, settings.state, self.naming.settings)
             refuse_foreign_files(targets, settings.targets)

@@ -22,7 +22,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -229,6 +229,26 @@ def _read(path: Path) -> bytes:
 # -- writing
 
 
+@contextmanager
+def making(state: Path) -> Iterator[None]:
+    """Make the directory, mode 0700, if it is not there, and hold it; where something goes wrong it is gone again.
+
+    Raises:
+        DirectoryInUse, StoreError: as for :func:`holding`.
+    """
+    new = not state.exists()
+    make_state_directory(state)
+    try:
+        with holding(state):
+            yield
+    except BaseException:
+        if new:
+            # Not if something stands in it: an answer may still come (beonss join).
+            with suppress(OSError):
+                state.rmdir()
+        raise
+
+
 def make_state_directory(state: Path) -> None:
     """Make the directory, mode 0700, if it is not there.
 
@@ -357,22 +377,45 @@ class DirectoryInUse(BeonssError):  # noqa: N818 - a state, not a fault
 def holding(state: Path) -> Iterator[None]:
     """Hold the state directory: only the holder may write ``members``. The running master holds it all its life.
 
+    Where something goes wrong in a directory that was empty, it is left empty.
+
     Raises:
         DirectoryInUse: somebody else holds it.
+        ConfigurationError: there is no such directory.
         StoreError: the directory cannot be written.
     """
     path = state / LOCK
+    new = not path.exists()
+    descriptor = _lock(state, path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
-    try:
+        yield
+    except BaseException:
+        if new and [found.name for found in state.iterdir()] == [LOCK]:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _lock(state: Path, path: Path) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise ConfigurationError(f"{state} does not exist; is the state directory right?") from None
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it may have taken it away just now: then it keeps nobody else out.
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
         except BlockingIOError:
+            os.close(descriptor)
             raise DirectoryInUse(
                 f"{state} is in use by another process: a running master, or another command"
             ) from None
-        yield
-    finally:
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreError(f"{path} cannot be locked: {error.strerror}") from None
         os.close(descriptor)

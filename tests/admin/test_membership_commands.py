@@ -23,7 +23,7 @@ from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
 from beonss.net.control import ControlFactory, listen_control
 from beonss.net.joining import OutcomeUnknown
 from beonss.store.keys import holding, load_identity, load_private_key, load_roster, new_identity, save_roster
-from beonss.wire.documents import Token, invite_key, public_bytes, read_token, write_members, write_token
+from beonss.wire.documents import Token, accept, invite_key, public_bytes, read_token, write_members, write_token
 from beonss.wire.feed import DescriptionContent
 
 
@@ -66,7 +66,7 @@ def test_init_with_an_offline_key_that_exists_leaves_nothing_behind(tmp_path: Pa
     done = beonss("init", "--state", tmp_path / "s", "--name", "a", "--address", "127.0.0.1", "--cluster-key", key)
     assert isinstance(done.exception, ConfigurationError)
     assert key.read_text() == "something"
-    assert {path.name for path in (tmp_path / "s").iterdir()} <= {"lock"}
+    assert not (tmp_path / "s").exists()
 
 
 def test_init_asks_the_description_for_title_and_addresses(tmp_path: Path) -> None:
@@ -135,6 +135,29 @@ def test_remove_needs_the_key_and_keeps_the_last_master(tmp_path: Path) -> None:
     assert load_roster(state).list.number == 3
 
 
+def test_replacing_the_machine_one_sits_at_needs_force_and_a_running_master(tmp_path: Path) -> None:
+    """The others must hear of the new list before the old key is gone."""
+    state, number = made(tmp_path), 1
+    token = beonss("invite", "gamgee", "--address", "127.0.0.1:7002", "--state", state).stdout
+    roster = load_roster(state)
+    save_roster(state, replace(roster, acceptances={"gamgee": accept(read_token(token), b"g" * 32)}))
+    number = load_roster(state).list.number
+    words = ("members", "replace", "FRODO", "--state", state)
+    assert "--force" in str(beonss(*words).exception)
+    assert "start it first" in str(beonss(*words, "--force").exception)
+    assert load_roster(state).list.number == number
+    assert beonss("members", "replace", "gamgee", "--state", state).exit_code == 0
+
+
+def test_rejoining_needs_the_directory(tmp_path: Path) -> None:
+    state = made(tmp_path)
+    token = beonss("invite", "gamgee", "--address", "127.0.0.1:7002", "--state", state).stdout.strip()
+    done = beonss("join", "--rejoin", token, "--state", tmp_path / "g")
+    assert isinstance(done.exception, ConfigurationError)
+    assert "leave --rejoin out" in str(done.exception)
+    assert not (tmp_path / "g").exists()
+
+
 def test_a_master_may_move_to_another_address(tmp_path: Path) -> None:
     state = made(tmp_path)
     done = beonss("members", "move", "frodo", "--address", "10.5.0.1", "--address", "[fd00::1]:7000", "--state", state)
@@ -170,7 +193,10 @@ def test_join_with_no_master_in_reach_leaves_the_directory_free(tmp_path: Path) 
     done = beonss("join", token, "--state", tmp_path / "g", "--via", "127.0.0.1:1")
     assert isinstance(done.exception, Unavailable)
     assert "still good" in str(done.exception)
-    assert {path.name for path in (tmp_path / "g").iterdir()} == {"lock"}
+    assert not (tmp_path / "g").exists()
+    (tmp_path / "g").mkdir()
+    beonss("join", token, "--state", tmp_path / "g", "--via", "127.0.0.1:1")
+    assert list((tmp_path / "g").iterdir()) == [], "the administrator's directory stays, empty as it was"
     assert isinstance(beonss("join", token, "--state", state).exception, ConfigurationError)
 
 
@@ -207,7 +233,7 @@ async def test_join_makes_a_member_that_all_masters_believe(tmp_path: Path) -> N
         used = await deferToThread(beonss, "join", token, "--state", tmp_path / "g")
         assert isinstance(used.exception, Refused)
         assert used.exception.code == "token-used"
-        assert {path.name for path in (tmp_path / "g").iterdir()} == {"lock"}
+        assert not (tmp_path / "g").exists()
     finally:
         await cluster.end()
 
@@ -298,7 +324,7 @@ async def test_join_does_not_believe_a_server_that_is_no_master(tmp_path: Path) 
         done = await deferToThread(beonss, "join", token, "--state", tmp_path / "g")
         assert isinstance(done.exception, Unavailable)
         assert "not in the member list" in str(done.exception)
-        assert {path.name for path in (tmp_path / "g").iterdir()} == {"lock"}
+        assert not (tmp_path / "g").exists()
     finally:
         await impostor.stop()
         await cluster.end()

@@ -228,6 +228,43 @@ def test_a_master_whose_key_may_be_known_gets_another_and_keeps_its_data(running
     assert again.returncode == 1, "the running master holds its directory"
 
 
+def test_the_master_one_sits_at_gets_another_key(running, safe):
+    """Where nothing but this machine has the cluster's key: while it runs, so that the others hear of it."""
+    frodo = running.masters["frodo"]
+    words = ("beonss", "members", "replace", "frodo", "--cluster-key", str(safe), *where(frodo))
+    refused = running.run(*words, check=False)
+    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
+    token = running.run(*words, "--force").stdout.strip()
+    wait_until(lambda: is_removed(running, frodo), "it takes no changes")
+    frodo.stop()
+    running.run("beonss", "join", "--rejoin", token, "--state", str(frodo.directory / "state"))
+    running.start(frodo)
+    wait_until(lambda: reachable(running, frodo, "gamgee", "fellowship"), "it is back")
+    wait_until(lambda: running.status(frodo)["alarms"] == [], "nothing is left to look at")
+    used = running.run("beonss", "join", token, "--state", str(frodo.directory / "other"), check=False)
+    assert "beonss members replace frodo" in used.stderr
+
+
+def test_a_database_that_lost_its_bytes_is_no_first_start(running):
+    """A master whose database is empty does not start; one whose database is gone fetches everything."""
+    gamgee = running.masters["gamgee"]
+    gamgee.stop()
+    database = gamgee.directory / "state" / "accounts.db"
+    kept = database.read_bytes()
+    database.write_bytes(b"")
+    gamgee.start()
+    assert gamgee.process is not None
+    assert gamgee.process.wait(30) != 0
+    gamgee.process = None
+    assert "has no bytes" in gamgee.tail()
+    assert database.read_bytes() == b""
+    assert kept
+    database.unlink()
+    running.start(gamgee)
+    wait_until(lambda: knows(gamgee, "rosamunda"), "it has everything again")
+    wait_until(lambda: reachable(running, gamgee, "frodo", "fellowship"), "and is back")
+
+
 def test_a_lost_disk_is_replaced_and_a_machine_that_joins_needs_no_file(running, safe, directory):
     frodo, gamgee = running.masters["frodo"], running.masters["gamgee"]
     gamgee.kill()

@@ -123,7 +123,7 @@ def test_the_directory_has_one_holder(tmp_path: Path) -> None:
         pass
     with holding(tmp_path):
         pass
-    with pytest.raises(StoreError), holding(tmp_path / "nowhere"):
+    with pytest.raises(ConfigurationError, match="does not exist"), holding(tmp_path / "nowhere"):
         pass
 
 

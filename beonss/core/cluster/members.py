@@ -234,9 +234,13 @@ def admit(roster: Roster, acceptance: Acceptance, now: float) -> Roster:
     entry = roster.list.find(acceptance.name)
     if entry is not None and roster.key_of(entry.name) == acceptance.key:
         return roster  # the answer was lost the last time
-    used = f"the invitation of {acceptance.name} was used before; make a new one with: beonss invite {acceptance.name}"
     if entry is not None and (entry.key or entry.name in roster.acceptances):
-        raise Refused("token-used", used)
+        raise Refused(
+            "token-used",
+            f"the invitation of {acceptance.name} was used before: there is a master of that name with another key. "
+            f"If that was this machine, and its disk or its key was lost, another master gives it a new token with: "
+            f"beonss members replace {acceptance.name}",
+        )
     if entry is None or not answers(roster.list, acceptance):
         raise Refused(
             "unknown-invitation",
