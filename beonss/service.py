@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -21,7 +21,7 @@ from beonss import __version__
 from beonss.core.cluster.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
 from beonss.daemon.settings import MasterSettings, NodeSettings
 from beonss.errors import BeonssError, ConfigurationError
-from beonss.net.activation import inherited_sockets
+from beonss.net.activation import GivenSocket, inherited_sockets
 from beonss.net.ownlookups import disable_own_lookups
 from beonss.net.readiness import ServiceManager
 from beonss.store.privileges import RunAs, check_state, find_user, give_up, provide_directory, step_down
@@ -276,7 +276,11 @@ class Daemon(service.Service):
 
     def _watch(self, step: Callable[[], Awaitable[None]], name: str) -> None:
         def failed(failure: Any) -> None:
-            log.failure("{step} failed", failure, step=name)
+            if failure.check(BeonssError):
+                # Ours say what happened and what to do; where in the program says no more.
+                log.error("{step} failed: {error}", step=name, error=failure.getErrorMessage())
+            else:
+                log.failure("{step} failed", failure, step=name)
             if name == "start":
                 self.fatal(f"start failed: {failure.getErrorMessage()}")
 
@@ -351,13 +355,15 @@ def _become_user(settings: MasterSettings | NodeSettings) -> RunAs | None:
     return run_as
 
 
-def _prepare_dns(settings: MasterSettings, run_as: RunAs | None, *, detached: bool) -> Any:
+def _prepare_dns(
+    settings: MasterSettings, run_as: RunAs | None, given: Sequence[GivenSocket], *, detached: bool
+) -> Any:
     """Begin with the processes that answer DNS, before threads and secrets are here; None if there are to be none."""
     if settings.dns == () or settings.dns_workers == 0:
         return None
     from beonss.daemon.dns.prepared import prepare  # noqa: PLC0415 - not for nodes
 
-    return prepare(run_as, detached=detached)
+    return prepare(settings, run_as, detached=detached, given=given)
 
 
 def makeService(options: Options) -> service.IService:
@@ -377,7 +383,7 @@ def makeService(options: Options) -> service.IService:
         daemon = Daemon(None, manager, run_as)
         if isinstance(settings, MasterSettings):
             background = options.parent is not None and not options.parent["nodaemon"]
-            prepared = _prepare_dns(settings, run_as, detached=background)
+            prepared = _prepare_dns(settings, run_as, given, detached=background)
             from beonss.daemon.master import Master  # noqa: PLC0415
 
             daemon.part = Master(reactor, settings, fatal=daemon.fatal, given=given, prepared=prepared)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -118,6 +119,18 @@ def test_a_damaged_database_is_left_as_it_is(frodo, state, damage):
     said = start(frodo, state=state)
     assert "accounts.db" in said
     assert database.read_bytes() == bad
+
+
+def test_a_row_that_was_changed_by_hand_is_told(frodo, state):
+    """SQLite has nothing against a value that is text; no version of ours writes one."""
+    connection = sqlite3.connect(state / "accounts.db")
+    with connection:
+        connection.execute("UPDATE register SET value = CAST(value AS TEXT) WHERE field = 'password'")
+    connection.close()
+    said = start(frodo, state=state)
+    assert "/password" in said
+    assert "changed by hand" in said
+    assert "$6$" not in said
 
 
 def test_an_empty_or_strange_state_directory(frodo, tmp_path):

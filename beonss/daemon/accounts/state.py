@@ -23,6 +23,7 @@ from beonss.core.replication.recent import RecentCommits
 from beonss.core.replication.registers import Change, Context, Register, covers
 from beonss.errors import Unavailable
 from beonss.store.database import Buffered, Database
+from beonss.store.rows import Packing
 from beonss.store.writer import Jobs
 
 T = TypeVar("T")
@@ -92,22 +93,19 @@ class Accounts:
         def load(database: Database) -> tuple[AccountView, dict[str, int], dict[str, int], bytes | None, bytes | None]:
             self._recent.whole = not database.unfinished()
             # The view is made here, in the writer's thread, so that the reactor is not held up.
-            view, high = AccountView(), dict[str, int]()
+            view, packing = AccountView(), Packing()
             # Nothing of it is ever garbage that only the collector finds. It must neither look at it again and again
             # while it grows, nor later: each full collection would stop names and lookups for a second.
-            collecting, count = gc.isenabled(), 0
+            collecting = gc.isenabled()
             gc.disable()
             try:
-                for batch in database.registers():
-                    view.apply(batch)
-                    _raise_high(high, batch)
-                    count += len(batch)
+                view.load(database.packed(packing))
             finally:
                 if collecting:
                     gc.enable()
-            if count > MANY:
+            if packing.count > MANY:
                 gc.freeze()
-            return view, high, database.vector(), database.meta("incarnation"), database.meta("machine")
+            return view, packing.high, database.vector(), database.meta("incarnation"), database.meta("machine")
 
         self.view, self._public_high, self.vector, incarnation, machine = await self._run(load)
         self._public_reach = public_reach(self._public_high, self.vector)
