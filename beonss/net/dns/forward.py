@@ -12,14 +12,16 @@ import resource
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from beonss.core.names.naming import Naming
 from beonss.core.zones.caching import STALE_TTL, Entry, ReplyCache, lifetime
 from beonss.core.zones.forwarding import Network, Route
-from beonss.core.zones.forwarding_plan import Plan
+from beonss.core.zones.forwarding_plan import Plan, master_plan
 from beonss.core.zones.records import MAXIMUM_TTL, Address, DomainName, Reason, ReplyCode, folded
 from beonss.core.zones.zone import Answer
 from beonss.net.dns.forward_health import Upstreams
@@ -42,6 +44,8 @@ ZONE_LABELS: Final = 2
 #: Seconds after which a client gets what has expired while it is asked for again (RFC 8767 section 5).
 STALE_AFTER: Final = 1.8
 
+#: Which of its counters say how things stand, not what was done.
+GAUGES: Final = frozenset({"bytes", "down", "entries", "pending", "upstreams"})
 _COUNTED: Final = (
     "again", "asked", "cached", "declined", "failed", "kept_here", "malformed", "mismatched", "remembered", "renewed",
     "shared", "stale", "tcp", "turned_away", "unsent",
@@ -122,9 +126,13 @@ class Forwarder:
         """Count one more of something."""
         self._counts[what] += 1
 
+    def retire(self) -> None:
+        """Go on only for those who wait: another forwarder has taken over."""
+        self._upstreams.stop()
+
     def stop(self) -> None:
         """Answer those who wait, and ask nobody any more."""
-        self._upstreams.stop()
+        self.retire()
         for lookup in list(self._lookups.values()):
             lookup.stop()
 
@@ -235,6 +243,23 @@ class Forwarder:
         self.add("stale")
         reason = Reason.STALE_DENIAL if entry.reply.code == ReplyCode.NXDOMAIN else Reason.STALE
         return relay(query, entry.reply, tcp=tcp, ceiling=STALE_TTL, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwarderMaker:
+    """Makes forwarders of one plan, in whichever process they are needed; equal to others of the same plan."""
+
+    plan: Plan
+
+    def __call__(self, reactor: Any) -> Forwarder:
+        """Return a new forwarder."""
+        return Forwarder(reactor, self.plan)
+
+
+def forwarder_of_master(naming: Naming) -> ForwarderMaker | None:
+    """Return what makes the forwarders of a master, None where its description has no upstreams."""
+    plan = master_plan(naming)
+    return None if plan is None else ForwarderMaker(plan)
 
 
 def _ceiling(reply: Reply, age: int = 0) -> int:

@@ -17,14 +17,16 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from beonss.core.zones.records import Address, RecordClass, ReplyCode, folded
+from beonss.core.zones.records import Address, DomainName, RecordClass, ReplyCode, folded
 from beonss.core.zones.zone import FAILED, Answer, UnknownZones, Zones, server_text
 from beonss.errors import ConfigurationError
+from beonss.net.dns.completion import alias_elsewhere, completed, question_for
 from beonss.net.dns.native import compiled_core
 from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
 
 if TYPE_CHECKING:
     from beonss.net.dns._dns_native import Core
+    from beonss.net.dns.tap import QueryTap
     from beonss.net.dns.transfer import Transfers, ZoneStream
     from beonss.net.dns.udp import UDPListener
 
@@ -39,7 +41,7 @@ LONGEST_READY_QUERY = 12 + 255 + 4 + 11
 #: Seconds between two log events of one kind.
 LOG_INTERVAL = 10.0
 #: Queries that the fallback may have in its hands at once; more get SERVFAIL, so that clients try elsewhere.
-MOST_FORWARDED = 1024
+MOST_FORWARDED = 16384
 
 _TRUNCATED = 0x02
 _CODE_NAMES = {code.value: code.name for code in ReplyCode}
@@ -67,6 +69,10 @@ class Fallback(Protocol):
 
     def counters(self) -> Mapping[str, int]:
         """Return what it has done, for the status."""
+        ...
+
+    def retire(self) -> None:
+        """Begin nothing any more that no client waits for: another fallback has taken over."""
         ...
 
 
@@ -242,6 +248,7 @@ class DNSServer:
         plain: the ready answers for clients that no other names are looked up for.
         transfers: what is done for secondaries; None where there are none.
         core: the compiled core, which answers most queries; None where Python answers alone.
+        tap: takes some queries for the log; None where there is none (:meth:`watch`).
 
     Raises:
         ConfigurationError: the identity is too long.
@@ -279,6 +286,7 @@ class DNSServer:
         self.plain = ReadyAnswers(ready)
         self._recursive = ReadyAnswers(ready)
         self.core: Core | None = None
+        self.tap: QueryTap | None = None
         self.fall_back_on(fallback)
 
     @property
@@ -293,6 +301,8 @@ class DNSServer:
 
     def fall_back_on(self, fallback: Fallback | None) -> None:
         """Have names elsewhere looked up by another fallback, or by none, from the next query on."""
+        if self.fallback is not None:
+            self.fallback.retire()
         self.fallback = fallback
         self._networks = () if fallback is None else tuple(fallback.networks)
         self._allowed.clear()
@@ -302,8 +312,21 @@ class DNSServer:
         if self.core is not None:
             self.counts.add_compiled(self.core)
         self.core = compiled_core(self._zones, self._identity, self._networks)
+        if self.core is not None and self.tap is not None and not self.tap.open(self.core):
+            self.core = None
         self.plain = ReadyAnswers(self._limit)
         self._recursive = ReadyAnswers(self._limit)
+
+    def watch(self, tap: "QueryTap | None") -> None:
+        """Have some queries taken from now on, in place of what another tap took; none with None."""
+        self.tap = tap
+        if self.core is None and tap is None:
+            # Where the compiled core cannot take queries it was left out for the time.
+            self._begin_anew()
+        elif self.core is not None and tap is None:
+            self.core.sample(0)
+        elif self.core is not None and tap is not None and not tap.open(self.core):
+            self._begin_anew()
 
     def table(self, host: str) -> ReadyAnswers:
         """Return the table of ready answers for a client over UDP."""
@@ -346,6 +369,13 @@ class DNSServer:
             The reply, None when there must be none, or a Deferred with one of the two that never fails. Over TCP also
             the stream of a zone transfer. What another process answers the caller gives to that; it is counted there.
         """
+        if self.tap is not None and self.tap.due():
+            return self.tap.watched(self._respond, packet, host, tcp=tcp)
+        return self._respond(packet, host, tcp=tcp)
+
+    def _respond(
+        self, packet: bytes, host: str, *, tcp: bool
+    ) -> "bytes | Deferred[bytes | None] | ZoneStream | Elsewhere | None":
         counts = self.counts
         if tcp:
             if self.core is not None and (reply := self.core.answer(packet, True, self.is_recursive(host))) is not None:
@@ -383,10 +413,14 @@ class DNSServer:
         recursion = self.is_recursive(host)
         answer = self._answer(query, asker)
         edns = query.edns
-        if not answer.ours and recursion and query.recursion_desired and (edns is None or edns.version == 0):
-            if self._in_flight < MOST_FORWARDED:
-                return self._forward(query, packet, asker, tcp=tcp)
-            answer = FAILED
+        if recursion and query.recursion_desired and (edns is None or edns.version == 0):
+            target = alias_elsewhere(self._zones, query, answer, asker) if answer.ours else None
+            if not answer.ours or target is not None:
+                if self._in_flight < MOST_FORWARDED:
+                    return self._forward(
+                        query, packet, asker, tcp=tcp, alias=None if target is None else (answer, target)
+                    )
+                answer = FAILED
         reply = write_reply(query, answer, tcp=tcp, recursion=recursion, identity=self._identity)
         self._count(reply, ReplyCode.BADVERS if edns is not None and edns.version else answer.code)
         if tcp or answer.personal or len(packet) > LONGEST_READY_QUERY or reply[2] & _TRUNCATED:
@@ -416,17 +450,32 @@ class DNSServer:
             asker = self.here
         return self._zones.answer(query.name, query.type, query.class_, asker)
 
-    def _forward(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> bytes | Deferred[bytes | None]:
+    def _forward(
+        self, query: Query, packet: bytes, asker: Address, *, tcp: bool, alias: tuple[Answer, DomainName] | None
+    ) -> bytes | Deferred[bytes | None]:
+        """Have a name looked up elsewhere: that of the question, or the one that an alias of ours leads to."""
         assert self.fallback is not None
         self.counts.forwarded += 1
+
+        def finished(reply: bytes | None) -> bytes | None:
+            if alias is None:
+                return reply
+            return write_reply(query, completed(alias[0], reply), tcp=tcp, recursion=True, identity=self._identity)
+
         try:
-            reply = self.fallback.forward(query, packet, asker, tcp=tcp)
+            if alias is None:
+                reply = self.fallback.forward(query, packet, asker, tcp=tcp)
+            else:
+                # The whole of it: how much the client can take is seen when both stand in one reply.
+                reply = self.fallback.forward(question_for(query, alias[1]), packet, asker, tcp=True)
+            if isinstance(reply, Deferred):
+                return Deferred.fromCoroutine(self._forwarded(reply.addCallback(finished), query, packet, tcp=tcp))
+            whole = finished(reply)
+            assert whole is not None
         except Exception:  # noqa: BLE001 - whatever the fallback ran into, the client is told
             return self._failed(query, Failure(), recursion=True, tcp=tcp)
-        if isinstance(reply, Deferred):
-            return Deferred.fromCoroutine(self._forwarded(reply, query, packet, tcp=tcp))
-        self._count(reply, reply[3] & 15)
-        return packet[:2] + reply[2:]
+        self._count(whole, whole[3] & 15)
+        return packet[:2] + whole[2:]
 
     async def _forwarded(
         self, coming: Deferred[bytes | None], query: Query, packet: bytes, *, tcp: bool

@@ -56,6 +56,9 @@ class Elsewhere:
     def counters(self):
         return {}
 
+    def retire(self):
+        pass
+
 
 def both(naming: Naming, identity: bytes = NSID, zones: Zones | None = None):
     """Return the compiled core, and a function that answers as Python does alone."""

@@ -43,6 +43,9 @@ class Elsewhere:
     def counters(self):
         return {"asked": len(self.asked)}
 
+    def retire(self):
+        pass
+
     def forward(self, query, packet, asker, *, tcp):
         self.asked.append((query.text, str(asker), tcp))
         if isinstance(self.result, Exception):

@@ -96,6 +96,9 @@ class Later:
     def counters(self):
         return {}
 
+    def retire(self):
+        pass
+
     def forward(self, query, packet, asker, *, tcp):
         assert tcp
         deferred = Deferred()

@@ -204,6 +204,9 @@ class Later:
     def counters(self):
         return {}
 
+    def retire(self):
+        pass
+
     def forward(self, query, packet, asker, *, tcp):
         self.waiting.append((packet, Deferred()))
         return self.waiting[-1][1]
