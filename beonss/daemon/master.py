@@ -6,6 +6,7 @@ the exchange are served from the first instant; logins and password changes wait
 """
 
 import contextlib
+import hashlib
 import os
 import random
 import secrets
@@ -35,7 +36,7 @@ from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.dns.answering import Answering
 from beonss.daemon.dns.localnames import LocalFiles
 from beonss.daemon.dns.prepared import Prepared, usual_workers
-from beonss.daemon.dns.served_zones import SERIALS, ServedZones
+from beonss.daemon.dns.served_zones import ServedZones
 from beonss.daemon.passwords.authority import Passwords, PasswordSettings
 from beonss.daemon.passwords.direct_changes import DirectChanges
 from beonss.daemon.passwords.operations import password_operations
@@ -69,9 +70,11 @@ from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
 from beonss.store.firststart import check_database, note_database
 from beonss.store.hashing import HashingThreads
+from beonss.store.kept_core import CoreOf, serials_digest
 from beonss.store.keys import holding, load_identity, load_roster, save_roster
 from beonss.store.machine import machine_id
 from beonss.store.pwquality import installed_quality
+from beonss.store.serials import SERIALS
 from beonss.store.writer import Writer
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.nslcd_answer import Answers
@@ -308,6 +311,7 @@ class Master:
         await self.deliveries.start()
         self._begin_edits()
         self._upkeep.start()
+        self._keep_core()
         self.log.info(
             "master {name} of {cluster} serves {nodes} nodes and {users} users",
             name=self.name,
@@ -381,6 +385,16 @@ class Master:
         self.answering.serve(
             WorkerZones(self.dns.zones, self._identity, self.dns.here, self.zones.transfers.catalog, None)
         )
+        if self._loaded:
+            self._keep_core()
+
+    def _keep_core(self) -> None:
+        """Keep the names for the next start; with zone files, which may change meanwhile, it begins without."""
+        of = None
+        if not self.naming.description.dns.zone_files:
+            serials = serials_digest(self._settings.state / SERIALS)
+            of = CoreOf(hashlib.sha256(self._text).hexdigest(), self.naming.version, serials)
+        self.answering.keep(self._settings.state, of)
 
     async def stop(self) -> None:
         """Stop listening, finish what was begun, close the database."""

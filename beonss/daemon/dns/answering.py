@@ -1,19 +1,25 @@
 """Answering DNS for a daemon: in processes of its own, or in the daemon itself."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.zones.zone import UnknownZones
 from beonss.daemon.dns.prepared import Prepared
 from beonss.daemon.dns.workers import DNSWorkers
+from beonss.errors import StoreError
 from beonss.net.activation import NOTHING, Activation
 from beonss.net.dns.listen import DNSListeners, listen_dns, log_start
+from beonss.net.dns.native import packed_networks, why_pure
 from beonss.net.dns.server import DNSCounters, DNSServer
 from beonss.net.dns.worker_sockets import bind_places
 from beonss.net.dns.worker_zones import WorkerZones
+from beonss.store.kept_core import CoreOf, KeptCore, save_core
+from beonss.wire.name_image import name_image
 
 log = Logger()
 
@@ -37,6 +43,8 @@ class Answering:
         self._count = workers
         self._prepared = prepared
         self._listeners: DNSListeners | None = None
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._identity = b""
         self.workers: DNSWorkers | None = None
 
     def listen(self, endpoints: Iterable[Endpoint], given: Activation = NOTHING) -> None:
@@ -49,7 +57,7 @@ class Answering:
         Raises:
             BindError: one cannot be had.
         """
-        wanted = tuple(endpoints)
+        self._endpoints = wanted = tuple(endpoints)
         if not self._count or not wanted:
             self._listeners = listen_dns(self._reactor, self._server, wanted, given=given)
             return
@@ -65,14 +73,34 @@ class Answering:
             pid=0 if prepared is None else prepared.pid,
         )
         if prepared is not None and prepared.early is not None:
-            self.workers.adopt_early(prepared.early)
+            self.workers.adopt_early(prepared.early, prepared.early_pid)
         log_start(bound.socket.getsockname()[:2] for bound in places[0] if bound.kind == "udp")
         log.info("DNS: {count} processes answer", count=self._count)
 
     def serve(self, zones: WorkerZones) -> None:
         """Answer out of these zones; the daemon's own server has them already."""
+        self._identity = zones.identity
         if self.workers is not None:
             self.workers.serve(zones)
+
+    def keep(self, state: Path, of: CoreOf | None) -> None:
+        """Keep what is served for the next start, which then answers before anything is loaded.
+
+        Args:
+            state: the state directory.
+            of: what it belongs to; None for zones that files tell of which are not looked at so early.
+        """
+        kept = None
+        if self.workers is not None and of is not None and why_pure() is None:
+            zones, fallback = self._server.zones, self._server.fallback
+            image = None if isinstance(zones, UnknownZones) else name_image(zones)
+            if image is not None:
+                networks = b"" if fallback is None else packed_networks(fallback.networks)
+                kept = KeptCore(of, self._endpoints, image, self._identity, networks)
+        try:
+            save_core(state, kept)
+        except StoreError as error:
+            log.warn("DNS: the next start will take longer: {error}", error=str(error))
 
     def settled(self) -> Deferred[None]:
         """Fire when everything answers out of the newest zones."""

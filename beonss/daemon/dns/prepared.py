@@ -7,15 +7,27 @@ imported here comes before the first answer.
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.replication.publication import DESCRIPTION, KEPT, SERIAL
+from beonss.daemon.replication.standing import foremost
+from beonss.daemon.settings import MasterSettings
+from beonss.errors import ConfigurationError, MalformedError, StoreError
+from beonss.net.activation import GivenSocket
 from beonss.net.dns.worker_channel import Channel, channel_pair
+from beonss.net.dns.worker_early import answer_early, early_core
 from beonss.net.dns.worker_forks import fork_off, serve_forks
-from beonss.net.dns.worker_sockets import Place, close_places
+from beonss.net.dns.worker_sockets import Place, bind_places, close_places
+from beonss.store.glimpse import glimpse
+from beonss.store.kept_core import CoreOf, KeptCore, load_core, serials_digest
 from beonss.store.privileges import RunAs, give_up
+from beonss.store.serials import SERIALS
 
+#: In the state directory: the database of registers.
+DATABASE: Final = "accounts.db"
 #: Processes that are started if nobody says how many: no cluster needs more answers than so many give.
 MOST_USUAL: Final = 8
 
@@ -36,6 +48,7 @@ class Prepared:
         endpoints: where sockets are bound.
         places: those sockets; None for none.
         early: a channel to the process that answers there until others do; None for none.
+        early_pid: its process id.
     """
 
     forks: Channel
@@ -43,6 +56,7 @@ class Prepared:
     endpoints: tuple[Endpoint, ...] = ()
     places: list[Place] | None = None
     early: Channel | None = None
+    early_pid: int = 0
 
     def take_places(self, endpoints: tuple[Endpoint, ...], count: int) -> list[Place] | None:
         """Return the sockets if they are those that are wanted, and close them otherwise."""
@@ -56,23 +70,83 @@ class Prepared:
         return None
 
 
-def prepare(run_as: RunAs | None, *, detached: bool) -> Prepared:
-    """Fork the process that makes DNS processes.
+def prepare(
+    settings: MasterSettings, run_as: RunAs | None, *, detached: bool, given: Sequence[GivenSocket] = ()
+) -> Prepared:
+    """Fork the process that makes DNS processes, and before it, if that can be, one that answers at once.
 
     Args:
+        settings: the command line.
         run_as: the user that this process has become but for what opening ports needs; no child opens any.
         detached: the daemon goes into the background, so nothing must hold its terminal.
+        given: sockets that were handed over: then nothing is answered early, for the system has queued what came.
     """
+    core = None if given else kept_core(settings)
+    early = None if core is None else _answer_early(core, settings, run_as, detached=detached)
     ours, its = channel_pair()
 
     def child() -> int:
         ours.close()
+        if early is not None:
+            early.channel.close()
+            close_places(early.places)
         _settle(run_as, detached=detached)
         return serve_forks(its)
 
     pid = fork_off(child)
     its.close()
-    return Prepared(ours, pid)
+    prepared = Prepared(ours, pid)
+    if early is not None:
+        prepared.endpoints, prepared.places = early.endpoints, early.places
+        prepared.early, prepared.early_pid = early.channel, early.pid
+    return prepared
+
+
+def kept_core(settings: MasterSettings) -> KeptCore | None:
+    """Return the compiled zones of the last run, if they are what this run begins with."""
+    core = load_core(settings.state)
+    if core is None or (settings.dns is not None and settings.dns != core.endpoints):
+        return None
+    try:
+        seen = glimpse(settings.state / DATABASE, (DESCRIPTION, SERIAL), (KEPT,))
+        first = foremost(seen.find, seen.notes.get(KEPT))
+        serials = serials_digest(settings.state / SERIALS)
+    except (StoreError, MalformedError):
+        # Whoever opens it in a moment says what is wrong.
+        return None
+    if first is None or CoreOf(first.digest, first.version, serials) != core.of:
+        return None
+    return core
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    channel: Channel
+    endpoints: tuple[Endpoint, ...]
+    places: list[Place]
+    pid: int
+
+
+def _answer_early(kept: KeptCore, settings: MasterSettings, run_as: RunAs | None, *, detached: bool) -> _Early | None:
+    core = early_core(kept.image, kept.identity, kept.networks)
+    if core is None:
+        return None
+    count = usual_workers() if settings.dns_workers is None else settings.dns_workers
+    try:
+        places = bind_places(kept.endpoints, count)
+    except ConfigurationError:
+        # Tried again, and told, when the daemon opens its ports.
+        return None
+    ours, its = channel_pair()
+
+    def child() -> int:
+        ours.close()
+        _settle(run_as, detached=detached)
+        return answer_early(its, core, places)
+
+    pid = fork_off(child)
+    its.close()
+    return _Early(ours, kept.endpoints, places, pid)
 
 
 def _settle(run_as: RunAs | None, *, detached: bool) -> None:

@@ -18,12 +18,9 @@ from beonss.daemon.dns.notify import Notifier
 from beonss.errors import ConfigurationError, StoreError
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import Transfers
-from beonss.store.serials import load_serials, save_serials
+from beonss.store.serials import SERIALS, load_serials, save_serials
 from beonss.store.zonefiles import load_keys, load_overlay
 from beonss.wire.tsig import Key
-
-#: In the state directory: which serials were served.
-SERIALS = "zones.json"
 
 log = Logger()
 

@@ -1,7 +1,7 @@
 """The daemon's side of the process that forks DNS processes (:mod:`beonss.net.dns.worker_forks`)."""
 
+import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,21 +18,41 @@ log = Logger()
 AGAIN: Final = 1.0
 #: Seconds between two looks whether it has ended, and how many.
 LOOK: Final = 0.02
-LAST: Final = 250
+LOOKS: Final = 250
 
 
-def spawn_fork_server(channel: Channel) -> "subprocess.Popen[bytes]":
-    """Start a fork server as a new program; it takes a second to be ready.
+def spawn_fork_server(channel: Channel) -> int:
+    """Start a fork server as a new program, which takes a second to be ready; return its process id.
 
     Args:
         channel: its end of its channel; may be closed afterwards.
     """
     descriptor = channel.fileno()
-    return subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "beonss.net.dns.worker_forks", str(descriptor)],
-        stdin=subprocess.DEVNULL,
-        pass_fds=[descriptor],
-    )
+    os.set_inheritable(descriptor, True)
+    command = [sys.executable, "-m", "beonss.net.dns.worker_forks", str(descriptor)]
+    return os.posix_spawn(sys.executable, command, os.environ)
+
+
+def buried(reactor: Any, pid: int, looks: int = LOOKS) -> Deferred[None]:
+    """Let the system forget a child that has ended or is about to; fires when it has, or that took too long.
+
+    Args:
+        reactor: the reactor.
+        pid: the child; 0 for none.
+        looks: how many looks to take.
+    """
+    ended: Deferred[None] = Deferred()
+
+    def look(left: int) -> None:
+        # Where twistd went into the background it is no child of ours: another process forked it.
+        with contextlib.suppress(ChildProcessError):
+            if pid and left and os.waitpid(pid, os.WNOHANG)[0] == 0:
+                reactor.callLater(LOOK, look, left - 1)
+                return
+        ended.callback(None)
+
+    look(looks)
+    return ended
 
 
 class Forks:
@@ -44,7 +64,7 @@ class Forks:
         pid: of that one.
         ended: called with the process id and exit code of a process that ended; a negative code is a signal's number.
             For the log only: some are never told of.
-        spawn: starts a fork server.
+        spawn: starts a fork server; returns its process id.
     """
 
     def __init__(
@@ -53,13 +73,12 @@ class Forks:
         channel: Channel | None,
         ended: Callable[[int, int], None],
         pid: int = 0,
-        spawn: Callable[[Channel], Any] = spawn_fork_server,
+        spawn: Callable[[Channel], int] = spawn_fork_server,
     ) -> None:
         self._pid = pid
         self._reactor = reactor
         self._ended = ended
         self._spawn = spawn
-        self._process: Any = None
         self._again: Any = None
         self._stopped = False
         #: The process id of each number's latest process.
@@ -94,36 +113,15 @@ class Forks:
         if self._link is not None:
             self._link.close()
             self._link = None
-        ended: Deferred[None] = Deferred()
-        self._wait_for_end(LAST, ended)
-        return ended
-
-    def _wait_for_end(self, looks: int, ended: Deferred[None]) -> None:
-        if self._has_ended() or not looks:
-            ended.callback(None)
-        else:
-            self._reactor.callLater(LOOK, self._wait_for_end, looks - 1, ended)
-
-    def _has_ended(self) -> bool:
-        """Say whether the fork server has ended, and let the system forget it; True for one that is not our child."""
-        if self._process is not None:
-            return self._process.poll() is not None
-        try:
-            return not self._pid or os.waitpid(self._pid, os.WNOHANG)[0] != 0
-        except ChildProcessError:
-            # twistd went into the background: we are not who forked it.
-            return True
+        return buried(self._reactor, self._pid)
 
     def _connect(self, channel: Channel) -> Link:
         return Link(self._reactor, channel, self._received, self._gone, "the process that makes DNS processes")
 
     def _start(self) -> None:
-        # The lost one closed its end of the channel a while ago.
-        self._has_ended()
-        self._process, self._pid = None, 0
         ours, its = channel_pair()
         try:
-            self._process = self._spawn(its)
+            self._pid = self._spawn(its)
         except OSError as error:
             log.error("DNS: the process that makes DNS processes cannot be started: {error}", error=str(error))
             ours.close()
@@ -143,6 +141,8 @@ class Forks:
     def _gone(self) -> None:
         self._link = None
         self.lost += 1
+        buried(self._reactor, self._pid)
+        self._pid = 0
         log.error("DNS: the process that makes DNS processes has ended; another one is started")
         if not self._stopped:
             self._again = self._reactor.callLater(AGAIN, self._start)

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 
-from beonss.daemon.dns.worker_forks import Forks
+from beonss.daemon.dns.worker_forks import Forks, buried
 from beonss.daemon.dns.worker_restarts import Restarts
 from beonss.errors import MalformedError
 from beonss.net.dns.server import DNSCounters, DNSServer
@@ -156,7 +156,7 @@ class DNSWorkers:
         self._settled.append((self._zones_number, waiting))
         return waiting
 
-    def adopt_early(self, channel: Channel) -> None:
+    def adopt_early(self, channel: Channel, pid: int) -> None:
         """Take over from a process that answers until all others do (:mod:`beonss.net.dns.worker_early`)."""
         process = _Process(0, self._reactor.seconds())
 
@@ -169,6 +169,7 @@ class DNSWorkers:
         def lost() -> None:
             self._add_former(process)
             self._early.clear()
+            buried(self._reactor, pid)
 
         link = Link(self._reactor, channel, received, lost, "the first DNS process")
         self._early.append((link, lambda: link.send("stop")))

@@ -1,7 +1,7 @@
 """The cluster description that a master starts with: the cluster's, the one it had last, or the file it is given."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -9,19 +9,9 @@ from typing import Literal, TypeVar
 from twisted.logger import Logger
 
 from beonss.core.names.naming import Naming
-from beonss.core.replication.publication import (
-    DESCRIPTION,
-    KEPT,
-    SERIAL,
-    Published,
-    Serial,
-    decode_published,
-    decode_serial,
-    following,
-    version_of,
-)
-from beonss.core.replication.registers import Key, Register
-from beonss.errors import BeonssError, ConfigurationError, MalformedError
+from beonss.core.replication.publication import KEPT, Published, decode_published, following
+from beonss.daemon.replication.standing import standing
+from beonss.errors import BeonssError, ConfigurationError
 from beonss.store.database import Database
 from beonss.wire.description import parse
 
@@ -76,30 +66,6 @@ def prove(published: Published) -> Naming:
         ConfigurationError: this version of the software does not accept it.
     """
     return parse(published.text, published.file, published.version)
-
-
-def standing(find: Callable[[Key], Register | None]) -> Published | None:
-    """Return the cluster's description as its registers say; None if there is none.
-
-    Raises:
-        MalformedError: this version of the software cannot read it.
-    """
-    register = find(DESCRIPTION)
-    if register is None:
-        return None
-    published = decode_published(register.value)
-    return replace(published, version=version_of(published, serial_in(find)))
-
-
-def serial_in(find: Callable[[Key], Register | None]) -> Serial | None:
-    """Return what the register of the serial says; one that cannot be read says nothing."""
-    register = find(SERIAL)
-    if register is None:
-        return None
-    try:
-        return decode_serial(register.value)
-    except MalformedError:
-        return None
 
 
 def first_description(database: Database, path: Path) -> Described:

@@ -33,7 +33,8 @@ from beonss.core.replication.publication import (
     next_version,
 )
 from beonss.core.replication.registers import ABSENT, Change, Register, Stamp
-from beonss.daemon.replication.description import Described, prove, read_description, standing
+from beonss.daemon.replication.description import Described, prove, read_description
+from beonss.daemon.replication.standing import standing
 from beonss.errors import BeonssError, ConfigurationError, MalformedError
 from beonss.wire.description import parse
 

@@ -141,6 +141,10 @@ class Channel:
             raise
         return message
 
+    def wait(self, seconds: float) -> None:
+        """Wait from now on, up to so long, instead of raising BlockingIOError: for the last words of a process."""
+        self._socket.settimeout(seconds)
+
     def close(self) -> None:
         """Close this end; more than once does no harm."""
         self._socket.close()

@@ -1,0 +1,126 @@
+"""The compiled form of the zones that a master served last, kept on disk: it answers before anything else is loaded.
+
+A few kilobytes whatever the number of nodes. It belongs to one description, one set of serials and one version of the
+program; whoever uses it makes sure that these are the ones that will be in force in a moment.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from beonss import __version__
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.errors import MalformedError, StoreError
+from beonss.store.statefile import read_file, write_file
+
+#: In the state directory.
+KEPT_CORE = "dns.core"
+_MAGIC = b"beonss core 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CoreOf:
+    """What a compiled form belongs to.
+
+    Attributes:
+        digest: SHA-256 of the text of the description.
+        version: as which it counts.
+        serials: SHA-256 of the file of the serials that were served (:mod:`beonss.store.serials`).
+        software: version of this program.
+    """
+
+    digest: str
+    version: int
+    serials: str
+    software: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCore:
+    """What is kept.
+
+    Attributes:
+        of: what it belongs to.
+        endpoints: where DNS was answered.
+        image, identity, networks: what the compiled core is made from (:mod:`beonss.net.dns.native`).
+    """
+
+    of: CoreOf
+    endpoints: tuple[Endpoint, ...]
+    image: bytes
+    identity: bytes
+    networks: bytes
+
+
+def encode_core(core: KeptCore) -> bytes:
+    """Return the content of the file."""
+    head = {
+        "of": asdict(core.of),
+        "endpoints": [[endpoint.host, endpoint.port] for endpoint in core.endpoints],
+        "identity": core.identity.hex(),
+        "networks": core.networks.hex(),
+    }
+    body = json.dumps(head).encode("ascii") + b"\n" + core.image
+    return _MAGIC + hashlib.sha256(body).digest() + body
+
+
+def decode_core(data: bytes) -> KeptCore:
+    """Read the content of the file.
+
+    Raises:
+        MalformedError: it is damaged, or of another version of the program.
+    """
+    start = len(_MAGIC)
+    body = data[start + 32 :]
+    if data[:start] != _MAGIC or hashlib.sha256(body).digest() != data[start : start + 32]:
+        raise MalformedError("the kept core is damaged")
+    line, _, image = body.partition(b"\n")
+    try:
+        head = json.loads(line)
+        return KeptCore(
+            CoreOf(**head["of"]),
+            tuple(Endpoint(str(host), int(port)) for host, port in head["endpoints"]),
+            image,
+            bytes.fromhex(head["identity"]),
+            bytes.fromhex(head["networks"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise MalformedError("the kept core is of another version of this program") from None
+
+
+def load_core(state: Path) -> KeptCore | None:
+    """Return what is kept in a state directory, None if nothing is that could be used."""
+    try:
+        data = read_file(state / KEPT_CORE)
+        return None if data is None else decode_core(data)
+    except (StoreError, MalformedError):
+        # It only saves time.
+        return None
+
+
+def save_core(state: Path, core: KeptCore | None) -> None:
+    """Keep a compiled form in a state directory, or none; does nothing where it is there already.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = state / KEPT_CORE
+    if core is None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be removed: {error.strerror}") from None
+        return
+    data = encode_core(core)
+    if read_file(path) != data:
+        write_file(path, data)
+
+
+def serials_digest(path: Path) -> str:
+    """Return the SHA-256 of the file of the serials, of nothing where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return hashlib.sha256(read_file(path) or b"").hexdigest()
