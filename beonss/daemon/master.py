@@ -61,6 +61,7 @@ from beonss.daemon.targets.target_list import read_sources, read_targets, refuse
 from beonss.errors import ConfigurationError
 from beonss.net.activation import GivenSocket, sort_sockets
 from beonss.net.control import ControlFactory, Operation, listen_control
+from beonss.net.dns.forward import Forwarder, ForwarderMaker, forwarder_of_master, silent_upstreams
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.worker_zones import WorkerZones
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
@@ -70,11 +71,10 @@ from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
 from beonss.store.firststart import check_database, note_database
 from beonss.store.hashing import HashingThreads
-from beonss.store.kept_core import CoreOf, serials_digest
+from beonss.store.kept_core import SERIALS, CoreOf, serials_digest
 from beonss.store.keys import holding, load_identity, load_roster, save_roster
 from beonss.store.machine import machine_id
 from beonss.store.pwquality import installed_quality
-from beonss.store.serials import SERIALS
 from beonss.store.writer import Writer
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.nslcd_answer import Answers
@@ -256,6 +256,9 @@ class Master:
         self._first_zones = self.zones.load(self.naming, settled=True)
         self._identity = self.name.encode("ascii")
         self.dns = DNSServer(UnknownZones(), identity=self._identity, here=here, transfers=self.zones.transfers)
+        self.forwarder: Forwarder | None = None
+        self._forwarders: ForwarderMaker | None = None
+        self._forward()
         workers = settings.dns_workers if settings.dns_workers is not None else usual_workers()
         self.answering = Answering(reactor, self.dns, workers, self._prepared)
         self.lookups = Lookups(
@@ -317,7 +320,7 @@ class Master:
             name=self.name,
             cluster=self.naming.cluster,
             nodes=self.naming.node_count,
-            users=sum(1 for _ in self.accounts.view.users()),
+            users=self.accounts.view.count("user"),
         )
 
     def _begin_edits(self) -> None:
@@ -374,16 +377,26 @@ class Master:
         self.zones.take(zones, self.dns)
         self._spec = next((spec for spec in naming.masters if spec.name == self.name), None)
         self.dns.here = self.lookups.asker = self._here()
+        self._forward()
         self._serve()
         self.lookups.names = naming
         self.lookups.rules = self._rules()
         self.passwords.settings = self._password_settings()
         self.sync.description_changed()
 
+    def _forward(self) -> None:
+        """Have the upstreams of the description asked about names that are not ours."""
+        forwarders = forwarder_of_master(self.naming)
+        if forwarders == self._forwarders:
+            return
+        self._forwarders = forwarders
+        self.forwarder = None if forwarders is None else forwarders(self._reactor)
+        self.dns.fall_back_on(self.forwarder)
+
     def _serve(self) -> None:
         """Let the DNS processes answer as our own server does."""
         self.answering.serve(
-            WorkerZones(self.dns.zones, self._identity, self.dns.here, self.zones.transfers.catalog, None)
+            WorkerZones(self.dns.zones, self._identity, self.dns.here, self.zones.transfers.catalog, self._forwarders)
         )
         if self._loaded:
             self._keep_core()
@@ -402,6 +415,8 @@ class Master:
             self._looking.stop()
         closed = [close() for close in reversed(self._closing)]
         await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
+        if self.forwarder is not None:
+            self.forwarder.stop()
         self._upkeep.stop()
         self.publication.stop()
         self.booting.stop()
@@ -425,6 +440,7 @@ class Master:
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
         alarms += [*self.publication.alarms(), *self.zones.problems(), *self.presence.alarms()]
         alarms += self.answering.alarms()
+        alarms += silent_upstreams(self.answering.counters().fallback)
         if self._spec is None:
             alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")
         return alarms + self.edits.problems() + self.sources.problems() + self.deliveries.conflicts(20)

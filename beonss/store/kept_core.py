@@ -16,6 +16,8 @@ from beonss.store.statefile import read_file, write_file
 
 #: In the state directory.
 KEPT_CORE = "dns.core"
+#: Likewise: which serials were served (:mod:`beonss.store.serials`).
+SERIALS = "zones.json"
 _MAGIC = b"beonss core 1\n"
 
 

@@ -9,9 +9,6 @@ from beonss.core.zones.transfer_serials import Served
 from beonss.errors import StoreError
 from beonss.store.statefile import read_file, write_file
 
-#: In the state directory of a master.
-SERIALS = "zones.json"
-
 
 def load_serials(path: Path) -> dict[DomainName, Served]:
     """Return what was served last; empty if nothing was.

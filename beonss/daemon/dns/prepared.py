@@ -22,9 +22,8 @@ from beonss.net.dns.worker_early import answer_early, early_core
 from beonss.net.dns.worker_forks import fork_off, serve_forks
 from beonss.net.dns.worker_sockets import Place, bind_places, close_places
 from beonss.store.glimpse import glimpse
-from beonss.store.kept_core import CoreOf, KeptCore, load_core, serials_digest
+from beonss.store.kept_core import SERIALS, CoreOf, KeptCore, load_core, serials_digest
 from beonss.store.privileges import RunAs, give_up
-from beonss.store.serials import SERIALS
 
 #: In the state directory: the database of registers.
 DATABASE: Final = "accounts.db"

@@ -18,7 +18,8 @@ from beonss.daemon.dns.notify import Notifier
 from beonss.errors import ConfigurationError, StoreError
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import Transfers
-from beonss.store.serials import SERIALS, load_serials, save_serials
+from beonss.store.kept_core import SERIALS
+from beonss.store.serials import load_serials, save_serials
 from beonss.store.zonefiles import load_keys, load_overlay
 from beonss.wire.tsig import Key
 
