@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -19,6 +20,7 @@ from twisted.python import usage
 
 from beonss import __version__
 from beonss.core.cluster.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
+from beonss.core.zones.forwarding import Upstream
 from beonss.daemon.settings import MasterSettings, NodeSettings
 from beonss.errors import BeonssError, ConfigurationError
 from beonss.net.activation import GivenSocket, inherited_sockets
@@ -37,6 +39,13 @@ def _endpoints(texts: list[str], default_port: int) -> tuple[Endpoint, ...]:
         return tuple(parse_endpoint(text, default_port) for text in texts)
     except ConfigurationError as error:
         raise usage.UsageError(str(error)) from None
+
+
+def _upstreams(texts: list[str]) -> tuple[Upstream, ...]:
+    try:
+        return tuple(Upstream(ip_address(host), port) for host, port in _endpoints(texts, DNS_PORT))
+    except ValueError as error:
+        raise usage.UsageError(f"--forward-to takes addresses, for it is who names are asked of: {error}") from None
 
 
 class _DaemonOptions(usage.Options):
@@ -176,10 +185,15 @@ class NodeOptions(_DaemonOptions):
     def __init__(self) -> None:
         super().__init__()
         self.masters: list[str] = []
+        self.forward: list[str] = []
 
     def opt_master(self, address: str) -> None:
         """Ask this master, HOST[:PORT]; repeatable. Default: from kernel command line, memory, resolv.conf."""
         self.masters.append(address)
+
+    def opt_forward_to(self, address: str) -> None:
+        """Ask this DNS server, ADDRESS[:PORT], about names that are not ours; repeatable. Default: the masters."""
+        self.forward.append(address)
 
     def settings(self) -> NodeSettings:
         """Return what was asked for, checked as far as the words go."""
@@ -191,6 +205,7 @@ class NodeOptions(_DaemonOptions):
             nslcd=None if self["nslcd"] == "none" else Path(self["nslcd"]),
             dns=self.listen_dns(),
             masters=_endpoints(self.masters, SYNC_PORT),
+            forward=_upstreams(self.forward),
             **self.run_as(),
         )
 

@@ -20,6 +20,8 @@ from beonss.core.accounts.lookup import LocalNames, Lookups, Rules
 from beonss.core.cluster.discovery import candidates, masters_of_command_line, masters_of_resolver
 from beonss.core.cluster.endpoints import DNS_PORT, Endpoint
 from beonss.core.names.naming import Address, Named, Naming
+from beonss.core.zones.forwarding import Upstream
+from beonss.core.zones.forwarding_plan import Plan, node_plan
 from beonss.core.zones.overlay_zone import described_zones
 from beonss.core.zones.zone import UnknownZones
 from beonss.daemon.accounts.state import Accounts
@@ -36,6 +38,7 @@ from beonss.daemon.status import node_status
 from beonss.errors import ConfigurationError, StoreError
 from beonss.net.activation import GivenSocket, sort_sockets
 from beonss.net.control import ControlFactory, Operation, listen_control
+from beonss.net.dns.forward import Forwarder
 from beonss.net.dns.listen import listen_dns
 from beonss.net.dns.server import DNSServer
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
@@ -122,6 +125,9 @@ class Node:
         )
         self.passwords = RelayedPasswords(self.link, self.name)
         self.dns = DNSServer(UnknownZones())
+        self.forwarder: Forwarder | None = None
+        self._plan: Plan | None = None
+        self._chance = random.getrandbits(16)
         self.lookups = Lookups(None, self.accounts.view, known=lambda: self.known)
         self._local = LocalFiles(self._local_changed)
         self._looking = LoopingCall(self._look)
@@ -172,7 +178,7 @@ class Node:
         self.log.info(
             "node {name} starts with {users} users in memory",
             name=self.name or "(name not known yet)",
-            users=sum(1 for _ in self.accounts.view.users()),
+            users=self.accounts.view.count("user"),
         )
 
     async def reload(self) -> None:
@@ -186,6 +192,8 @@ class Node:
             self._looking.stop()
         closed = [close() for close in reversed(self._closing)]
         await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
+        if self.forwarder is not None:
+            self.forwarder.stop()
         await self.link.stop()
         await self.accounts.stop()
         self._held.close()
@@ -206,6 +214,8 @@ class Node:
         alarms = [*self.membership.alarms.values(), *self.presence.alarms()]
         if self._refused_description:
             alarms.append(self._refused_description)
+        if self.forwarder is not None and self.forwarder.counters()["down"]:
+            alarms.append("a master does not answer DNS, so others are asked in its place, if there are any")
         if self.naming is not None and self.lookups.asker is None:
             alarms.append(
                 f"this machine is none of the cluster's nodes ({self.naming.zone}): 'self' has no answer here"
@@ -250,6 +260,7 @@ class Node:
         self.lookups.rules = Rules(settings.uid_floor, settings.gid_floor)
         self.dns.replace(described_zones(naming))
         self._find_self()
+        self._forward()
 
     def _find_self(self) -> None:
         """Find which node this is: by the name given, or by the machine's addresses."""
@@ -276,10 +287,30 @@ class Node:
             self.log.info("this is {name}, {address}", name=found.name, address=str(address))
             self.name = self.link.name = self.passwords.name = found.name
 
+    def _forward(self) -> None:
+        """Have the masters asked about names that are not ours, if they could say anything."""
+        naming = self.naming
+        if naming is None:
+            return
+        here = self.dns.here
+        masters = self._settings.forward or [
+            Upstream(address, DNS_PORT)
+            for named in self._spread(naming.master_order(here))
+            for address in named.addresses
+            if address != here
+        ]
+        plan = node_plan(naming, [] if here is None else [here], masters)
+        if plan == self._plan:
+            return
+        self._plan = plan
+        self.forwarder = None if plan is None else Forwarder(self._reactor, plan)
+        self.dns.fall_back_on(self.forwarder)
+
     def _look(self) -> None:
         self._local.look()
         self.presence.look()
         self._find_self()
+        self._forward()
 
     def _local_changed(self, names: LocalNames) -> None:
         self.lookups.local = names
@@ -305,7 +336,7 @@ class Node:
         if not masters or self.naming is None:
             return masters
         mine = self.naming.find(self.name) if self.name else None
-        number = mine.number if mine is not None and mine.number is not None else random.randrange(len(masters))  # noqa: S311 - chance, not secrecy
+        number = mine.number if mine is not None and mine.number is not None else self._chance
         first = number % len(masters)
         return [*masters[first:], *masters[:first]]
 

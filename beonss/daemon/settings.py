@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beonss.core.cluster.endpoints import Endpoint
+from beonss.core.zones.forwarding import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class NodeSettings:
         masters: masters to ask first; empty means discovery.
         user: user to become, or None to stay who we are.
         group: group of that user, or None for its own.
+        forward: who is asked about names that are not the cluster's; empty means the masters.
     """
 
     cluster_key: Path
@@ -64,3 +66,4 @@ class NodeSettings:
     masters: tuple[Endpoint, ...]
     user: str | None = None
     group: str | None = None
+    forward: tuple[Upstream, ...] = ()

@@ -37,6 +37,8 @@ _LONGEST_NAME = 255
 _NOWHERE: Final = IPv4Address(0)
 # Types that are questions about a message or a zone and never data.
 _QUESTIONS: Final = frozenset({RecordType.OPT, *range(RecordType.TKEY, RecordType.ANY)})
+# A master knows; where there is a way to one, it is asked.
+_UNCERTAIN: Final = replace(FAILED, ours=False)
 _LEADING: Final = frozenset({RecordType.NS, RecordType.MX, RecordType.SRV})
 
 
@@ -258,7 +260,8 @@ class PartialZones(OverlaidZones):
     """The zones of a node whose masters have zone files besides: what may stand in those is not denied.
 
     "No such name" would be a lie that a cache keeps. SERVFAIL says that another server should be asked, which
-    resolvers do by themselves. What is computed is known for certain, and so is that it has no other addresses.
+    resolvers do by themselves; and where a master can be asked in their place, it is (``ours`` is not set). What is
+    computed is known for certain, and so is that it has no other addresses.
     """
 
     @property
@@ -274,8 +277,8 @@ class PartialZones(OverlaidZones):
         key = folded(qname)
         if answer.code is ReplyCode.NOERROR and qtype in (RecordType.A, RecordType.AAAA):
             computed = key not in self._apexes and self.is_plain(key) and not self._is_reverse(key)
-            return answer if computed else FAILED
-        return FAILED
+            return answer if computed else _UNCERTAIN
+        return _UNCERTAIN
 
     def _is_reverse(self, key: DomainName) -> bool:
         apex = self._enclosing(key)

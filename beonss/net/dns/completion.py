@@ -1,8 +1,8 @@
 """Aliases of ours that lead elsewhere, followed for clients that want it.
 
-Resolvers in C libraries follow no alias themselves: a reply that holds an alias and no address means to them that there
-is none. So where names elsewhere are looked up for a client, what an alias leads to is looked up as well, and both stand
-in one reply.
+Resolvers in C libraries follow no alias themselves: a reply that holds an alias and no address means to them that
+there is none. So where names elsewhere are looked up for a client, what an alias leads to is looked up as well, and
+both stand in one reply.
 """
 
 from dataclasses import replace

@@ -118,10 +118,6 @@ class Forwarder:
             "down": sum(health.down for health in self._upstreams.healths.values()),
         }
 
-    def problems(self) -> list[str]:
-        """Return what an administrator should look at."""
-        return self._upstreams.problems()
-
     def add(self, what: str) -> None:
         """Count one more of something."""
         self._counts[what] += 1
@@ -260,6 +256,18 @@ def forwarder_of_master(naming: Naming) -> ForwarderMaker | None:
     """Return what makes the forwarders of a master, None where its description has no upstreams."""
     plan = master_plan(naming)
     return None if plan is None else ForwarderMaker(plan)
+
+
+def silent_upstreams(counters: Mapping[str, int]) -> list[str]:
+    """Return what an administrator should look at.
+
+    Args:
+        counters: of a forwarder, or the sum of several, which need not find the same upstreams silent.
+    """
+    if not counters.get("down"):
+        return []
+    text = "a DNS server under [dns.forward] of the description does not answer (the log says which)"
+    return [f"{text}; others are asked in its place, if there are any"]
 
 
 def _ceiling(reply: Reply, age: int = 0) -> int:

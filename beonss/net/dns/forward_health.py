@@ -70,14 +70,6 @@ class Upstreams:
         if upstream not in self._asked:
             self._asked[upstream] = _Probing(self, upstream)
 
-    def problems(self) -> list[str]:
-        """Return what an administrator should look at."""
-        return [
-            f"the DNS server {upstream} does not answer; others are asked in its place, if there are any"
-            for upstream, health in self.healths.items()
-            if health.down
-        ]
-
     def stop(self) -> None:
         """Ask nobody any more."""
         self._stopped = True
