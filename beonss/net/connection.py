@@ -115,6 +115,7 @@ class Connection(Protocol):
         self._dead = timing.dead
         self._beat_at = 0.0
         self._heard = reactor.seconds()
+        self._excused = False
         self._outflow = _Outflow()
         self._outflow.now = reactor.seconds
         self._deadline: Any = None
@@ -283,6 +284,7 @@ class Connection(Protocol):
         if not self.connected_now:
             return
         self._heard = self.reactor.seconds()
+        self._excused = False
         try:
             for frame in self._reader.feed(data):
                 message = decode(frame)
@@ -342,10 +344,12 @@ class Connection(Protocol):
 
     def _beaten(self) -> None:
         now = self.reactor.seconds()
-        # When we were held up ourselves (a busy or suspended machine), what came meanwhile is not read yet.
+        # When we were held up ourselves (a busy or suspended machine), what came meanwhile is not read yet. It is by the
+        # next beat: a silence is excused once, or on a machine that is always late nobody would ever be missed.
         late = now - self._beat_at > 2 * (self._beat.interval or 0.0)
         self._beat_at = now
-        if late:
+        if late and not self._excused:
+            self._excused = True
             self._heard = now
         stalled = self._outflow.paused_at
         if stalled is not None and now - stalled > self.timing.stalled:

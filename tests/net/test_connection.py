@@ -135,6 +135,21 @@ def test_when_we_were_held_up_ourselves_the_other_side_gets_its_time() -> None:
     scene.lose()
 
 
+def test_on_a_machine_that_is_always_late_a_silent_peer_is_given_up_all_the_same() -> None:
+    """One silence is excused once: by the next beat, whatever had come was read."""
+    scene = Scene().establish()
+    for _ in range(3):
+        scene.clock.advance(5)
+    assert scene.transport.aborted
+    scene.lose()
+    alive = Scene().establish()
+    for _ in range(10):
+        alive.clock.advance(60)
+        assert not alive.transport.aborted
+        alive.connection.dataReceived(encode(BEAT))
+    alive.lose()
+
+
 def test_who_waits_for_an_answer_notices_silence_soon() -> None:
     scene = Scene().establish(node=True)
     scene.connection.expect()
