@@ -344,8 +344,8 @@ class Connection(Protocol):
 
     def _beaten(self) -> None:
         now = self.reactor.seconds()
-        # When we were held up ourselves (a busy or suspended machine), what came meanwhile is not read yet. It is by the
-        # next beat: a silence is excused once, or on a machine that is always late nobody would ever be missed.
+        # When we were held up ourselves (a busy or suspended machine), what came meanwhile is not read yet, but will be
+        # by the next beat: a silence is excused once, or on a machine that is always late nobody would ever be missed.
         late = now - self._beat_at > 2 * (self._beat.interval or 0.0)
         self._beat_at = now
         if late and not self._excused:
