@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "answer.h"
 
@@ -54,6 +55,29 @@ struct network {
     uint64_t bits[2], mask[2]; /* in the byte order of the network; of IPv4 the first four bytes */
 };
 
+/* Queries that are taken for the log, away from where they are answered: looked at after a batch was sent. */
+enum {
+    SAMPLES = 64,         /* held until Python takes them, after each call of drain() */
+    SAMPLE_QUERY = 320,   /* bytes of a query that are kept, as in beonss/wire/query_sample.py */
+    SAMPLE_REPLY = 12,    /* bytes of a reply that are kept: the header */
+    MOST_EVERY = 1000000, /* as in beonss/core/zones/query_log.py */
+};
+
+struct sample {
+    union peer peer;
+    uint32_t reply_size;
+    uint32_t took; /* microseconds, of an average query of its batch */
+    uint16_t query_size;
+    uint8_t query[SAMPLE_QUERY], reply[SAMPLE_REPLY];
+};
+
+struct sampling {
+    uint32_t every, state, left; /* one of so many; the generator; queries until the next */
+    uint32_t missed;             /* that had no room */
+    size_t count;
+    struct sample samples[SAMPLES];
+};
+
 enum { NETWORK_BYTES = 18 }; /* of a network in the list from Python: family, prefix length, address */
 
 struct networks {
@@ -67,6 +91,7 @@ typedef struct {
     struct answer_zones zones;
     struct networks networks;
     struct batch *batch;
+    struct sampling *sampling; /* NULL where no queries are taken */
     uint8_t stream[STREAM_ROOM + 2 + ANSWER_ROOM];
     int draining;
     unsigned long long udp, tcp, unsent, codes[CODES];
@@ -250,15 +275,75 @@ static int read_networks(struct networks *networks, const uint8_t *bytes, size_t
     return 1;
 }
 
+#ifdef __linux__
+
+static uint64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* How many queries there are to the next one that is taken: Gaps of beonss/core/zones/query_log.py. */
+static uint32_t next_gap(struct sampling *sampling)
+{
+    uint32_t state = sampling->state;
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    sampling->state = state;
+    return 1 + state % (2 * sampling->every - 1);
+}
+
+/* Take some of the queries of a batch that were answered here; the replies are in the order of the queries. */
+static void take_samples(struct sampling *sampling, const struct batch *batch, int replies, uint64_t spent)
+{
+    uint32_t at = 0; /* replies that were passed */
+    size_t asked = 0;
+    int which = -1;
+    while ((uint32_t)replies - at >= sampling->left) {
+        /* The query that belongs to a reply: those that were left to Python have none. */
+        for (uint32_t step = sampling->left; step > 0; step--) {
+            which++;
+            while (asked < batch->asks && batch->asked[asked] == which) {
+                asked++;
+                which++;
+            }
+        }
+        at += sampling->left;
+        sampling->left = next_gap(sampling);
+        if (sampling->count == SAMPLES) {
+            sampling->missed++;
+            continue;
+        }
+        struct sample *sample = &sampling->samples[sampling->count++];
+        size_t size = batch->sizes[which];
+        sample->peer = batch->peers[which];
+        sample->query_size = (uint16_t)(size < SAMPLE_QUERY ? size : SAMPLE_QUERY);
+        memcpy(sample->query, batch->queries[which], sample->query_size);
+        memcpy(sample->reply, batch->replies[at - 1], SAMPLE_REPLY);
+        sample->reply_size = (uint32_t)batch->reply_vectors[at - 1].iov_len;
+        sample->took = (uint32_t)(spent / 1000u / (unsigned)replies);
+    }
+    sampling->left -= (uint32_t)replies - at;
+}
+
+#endif
+
 /* Answer what is there until the budget is spent, the socket is empty, or Python must answer something. */
 static void drain(const struct answer_zones *zones, const struct networks *networks, struct batch *batch, int fd,
-                  int budget, struct drained *drained)
+                  int budget, struct sampling *sampling, struct drained *drained)
 {
     int some = networks->first != NULL;
     batch->asks = 0;
     while (budget > 0 && batch->asks == 0) {
         int most = budget < BATCH ? budget : BATCH, replies = 0;
         int count = receive(batch, fd, most, &drained->receive_error);
+#ifdef __linux__
+        uint64_t since = sampling != NULL ? nanoseconds() : 0;
+#else
+        (void)sampling;
+#endif
         for (int i = 0; i < count; i++) {
             uint8_t *reply = batch->replies[replies];
             size_t size = 0;
@@ -278,6 +363,10 @@ static void drain(const struct answer_zones *zones, const struct networks *netwo
             reply_to(batch, i, replies++, size);
         }
         send_replies(batch, fd, replies, drained);
+#ifdef __linux__
+        if (sampling != NULL && replies > 0)
+            take_samples(sampling, batch, replies, nanoseconds() - since);
+#endif
         drained->answered += (unsigned)replies;
         budget -= count;
         /* While these were answered others may have come; looking again costs less than a turn of the reactor. */
@@ -340,6 +429,7 @@ static void core_dealloc(PyObject *object)
     PyTypeObject *type = Py_TYPE(object);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     PyMem_Free(self->batch);
+    PyMem_Free(self->sampling);
     PyMem_Free(self->networks.first);
     Py_XDECREF(self->bytes);
     release(self);
@@ -455,7 +545,7 @@ static PyObject *core_drain(Core *self, PyObject *arguments)
     }
     self->draining = 1;
     Py_BEGIN_ALLOW_THREADS
-    drain(&self->zones, &self->networks, self->batch, fd, budget, &drained);
+    drain(&self->zones, &self->networks, self->batch, fd, budget, self->sampling, &drained);
     Py_END_ALLOW_THREADS
     self->udp += drained.answered;
     self->unsent += drained.unsent;
@@ -472,6 +562,75 @@ static PyObject *core_drain(Core *self, PyObject *arguments)
     }
     self->draining = 0;
     return result;
+}
+
+PyDoc_STRVAR(sample_doc,
+             "sample(every, seed=1, /)\n--\n\n"
+             "Take one of ``every`` queries that drain() answers for samples(); 0 takes none any more.\n\n"
+             "Returns whether this system can.");
+
+static PyObject *core_sample(Core *self, PyObject *arguments)
+{
+    long long every;
+    unsigned seed = 1; /* of a longer one the last bits */
+
+    if (!PyArg_ParseTuple(arguments, "L|I:sample", &every, &seed))
+        return NULL;
+    if (every < 0 || every > MOST_EVERY) {
+        PyErr_Format(PyExc_ValueError, "one of at most %d queries can be taken", MOST_EVERY);
+        return NULL;
+    }
+    if (self->draining) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread drains a socket with this core");
+        return NULL;
+    }
+    PyMem_Free(self->sampling);
+    self->sampling = NULL;
+#ifdef __linux__
+    if (every != 0) {
+        self->sampling = PyMem_Calloc(1, sizeof *self->sampling);
+        if (self->sampling == NULL)
+            return PyErr_NoMemory();
+        self->sampling->every = (uint32_t)every;
+        self->sampling->state = seed != 0 ? seed : 1;
+        self->sampling->left = next_gap(self->sampling);
+    }
+    Py_RETURN_TRUE;
+#else
+    (void)seed;
+    return PyBool_FromLong(every == 0);
+#endif
+}
+
+PyDoc_STRVAR(samples_doc,
+             "samples()\n--\n\n"
+             "Return ([(query, peer, beginning of the reply, bytes of the reply, microseconds), ...], how many more had\n"
+             "no room) of what was taken since the last call.");
+
+static PyObject *core_samples(Core *self, PyObject *unused)
+{
+    (void)unused;
+    struct sampling *sampling = self->sampling;
+    PyObject *list = PyList_New(0);
+    unsigned missed = 0;
+
+    if (sampling != NULL && !self->draining) {
+        for (size_t i = 0; list != NULL && i < sampling->count; i++) {
+            const struct sample *sample = &sampling->samples[i];
+            PyObject *peer = peer_tuple(&sample->peer), *item = NULL;
+            if (peer != NULL)
+                item = Py_BuildValue("(y#Ny#II)", (const char *)sample->query, (Py_ssize_t)sample->query_size, peer,
+                                     (const char *)sample->reply, (Py_ssize_t)SAMPLE_REPLY, sample->reply_size,
+                                     sample->took);
+            if (item == NULL || PyList_Append(list, item) < 0)
+                Py_CLEAR(list);
+            Py_XDECREF(item);
+        }
+        missed = sampling->missed;
+        sampling->missed = 0;
+        sampling->count = 0;
+    }
+    return list == NULL ? NULL : Py_BuildValue("(NI)", list, missed);
 }
 
 PyDoc_STRVAR(counts_doc, "counts()\n--\n\nReturn (answered over UDP, over TCP, not sent, (replies by RCODE)).");
@@ -550,6 +709,8 @@ static PyMethodDef core_methods[] = {
     {"answer", (PyCFunction)core_answer, METH_VARARGS, answer_doc},
     {"answer_stream", (PyCFunction)core_answer_stream, METH_VARARGS, answer_stream_doc},
     {"drain", (PyCFunction)core_drain, METH_VARARGS, drain_doc},
+    {"sample", (PyCFunction)core_sample, METH_VARARGS, sample_doc},
+    {"samples", (PyCFunction)core_samples, METH_NOARGS, samples_doc},
     {"counts", (PyCFunction)core_counts, METH_NOARGS, counts_doc},
     {"find", (PyCFunction)core_find, METH_VARARGS, find_doc},
     {"find_address", (PyCFunction)core_find_address, METH_VARARGS, find_address_doc},

@@ -17,6 +17,12 @@ class Core:
     def drain(self, fd: int, budget: int, /) -> tuple[list[tuple[bytes, tuple[str, int]]], int]:
         """Answer datagrams; return what Python must answer, and the errno of a reply that was not sent."""
 
+    def sample(self, every: int, seed: int = 1, /) -> bool:
+        """Take one of ``every`` queries that :meth:`drain` answers, none with 0; return whether this system can."""
+
+    def samples(self) -> tuple[list[tuple[bytes, tuple[str, int], bytes, int, int]], int]:
+        """Return (query, peer, beginning of the reply, its size, microseconds) of those taken; how many were not."""
+
     def counts(self) -> tuple[int, int, int, tuple[int, ...]]:
         """Return (answered over UDP, over TCP, not sent, (replies by RCODE))."""
 

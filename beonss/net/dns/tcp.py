@@ -161,7 +161,8 @@ class DNSStream(Protocol):
     def _work(self) -> None:
         """Answer complete queries as long as the client takes replies."""
         buffer, limits = self._buffer, self.factory.limits
-        core = self.factory.server.core
+        # Replies in one piece leave no query for the log.
+        core = self.factory.server.core if self.factory.server.tap is None else None
         recursive = self.factory.server.is_recursive(self.host)
         start = 0
         while not self._over and not self._full and len(buffer) - start >= 2:
