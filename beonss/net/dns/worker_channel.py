@@ -30,6 +30,7 @@ import contextlib
 import json
 import os
 import socket
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -42,6 +43,7 @@ LONGEST: Final = 128 << 10
 MOST_DESCRIPTORS: Final = 64
 #: So that a burst of questions for the daemon waits in the kernel instead of being dropped.
 _BUFFER: Final = 1 << 20
+_CONTROL: Final = socket.CMSG_LEN(MOST_DESCRIPTORS * array("i").itemsize)
 _FLAGS: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -123,9 +125,11 @@ class Channel:
             MalformedError: this is no message; its descriptors are closed.
         """
         try:
-            data, descriptors, flags, _ = socket.recv_fds(self._socket, LONGEST, MOST_DESCRIPTORS, _FLAGS)
+            # Not recv_fds, which leaves its flags away (Python 3.11).
+            data, controls, flags, _ = self._socket.recvmsg(LONGEST, _CONTROL, _FLAGS)
         except ConnectionError:
             return None
+        descriptors = _descriptors(controls)
         if not _FLAGS:
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
@@ -152,6 +156,14 @@ class Channel:
     def detach(self) -> int:
         """Give up this end without closing it; return its descriptor."""
         return self._socket.detach()
+
+
+def _descriptors(controls: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    found = array("i")
+    for level, kind, data in controls:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
 
 
 def channel_pair() -> tuple[Channel, Channel]:
