@@ -16,6 +16,7 @@ from beonss.net.activation import NOTHING, Activation
 from beonss.net.dns.listen import DNSListeners, listen_dns, log_start
 from beonss.net.dns.native import packed_networks, why_pure
 from beonss.net.dns.server import DNSCounters, DNSServer
+from beonss.net.dns.tap import QueryTap
 from beonss.net.dns.worker_sockets import bind_places
 from beonss.net.dns.worker_zones import WorkerZones
 from beonss.store.kept_core import CoreOf, KeptCore, save_core
@@ -82,6 +83,12 @@ class Answering:
         self._identity = zones.identity
         if self.workers is not None:
             self.workers.serve(zones)
+
+    def watch(self, tap: QueryTap | None) -> None:
+        """Have some queries taken for the log, wherever they are answered; none with None."""
+        self._server.watch(tap)
+        if self.workers is not None:
+            self.workers.watch(tap)
 
     def keep(self, state: Path, of: CoreOf | None) -> None:
         """Keep what is served for the next start, which then answers before anything is loaded.

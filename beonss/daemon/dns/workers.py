@@ -20,12 +20,14 @@ from beonss.daemon.dns.worker_forks import Forks, buried
 from beonss.daemon.dns.worker_restarts import Restarts
 from beonss.errors import MalformedError
 from beonss.net.dns.server import DNSCounters, DNSServer
+from beonss.net.dns.tap import QueryTap
 from beonss.net.dns.tcp import DNSStreams, StreamLimits, TCPListener
 from beonss.net.dns.udp import UDPListener
 from beonss.net.dns.worker_channel import MOST_DESCRIPTORS, Channel, Message
 from beonss.net.dns.worker_link import Link
 from beonss.net.dns.worker_sockets import Place, close_places
 from beonss.net.dns.worker_zones import WorkerZones, write_zones
+from beonss.wire.query_sample import unpack
 
 T = TypeVar("T")
 
@@ -121,6 +123,7 @@ class DNSWorkers:
         self._numbers = 0
         self._zones_number = 0
         self._zones_file: int | None = None
+        self._tap: QueryTap | None = None
         self._stopping = False
         self._settled: list[tuple[int, Deferred[None]]] = []
         self._early: list[tuple[Link, Callable[[], None]]] = []
@@ -147,6 +150,12 @@ class DNSWorkers:
             for held in self._held:
                 self._start(held)
             self._watching.start(WATCH, now=False)
+
+    def watch(self, tap: QueryTap | None) -> None:
+        """Have every process take some queries for the log from now on, or none; the daemon's server is apart."""
+        self._tap = tap
+        for process in self._alive():
+            self._send_sample(process)
 
     def settled(self) -> Deferred[None]:
         """Fire when every process that lives answers out of the newest zones."""
@@ -244,6 +253,8 @@ class DNSWorkers:
             f"DNS process {process.number}",
         )
         self._send_zones(process)
+        if self._tap is not None:
+            self._send_sample(process)
         for first in range(0, len(held.sockets), MOST_DESCRIPTORS):
             part = held.sockets[first : first + MOST_DESCRIPTORS]
             process.link.send(
@@ -257,6 +268,11 @@ class DNSWorkers:
         assert process.link is not None
         assert self._zones_file is not None
         process.link.send("zones", descriptors=[self._zones_file], number=self._zones_number)
+
+    def _send_sample(self, process: _Process) -> None:
+        every, seed = (0, 0) if self._tap is None else (self._tap.every, self._tap.seed + process.number)
+        if process.link is not None:
+            process.link.send("sample", every=every, seed=seed)
 
     def _received(self, held: _Held, process: _Process, message: Message) -> None:
         process.silent = 0
@@ -275,6 +291,9 @@ class DNSWorkers:
                 self._stand_in(held, False)
                 if all(other.process is not None and other.process.listening for other in self._held):
                     self._release_early()
+            case "samples":
+                if self._tap is not None:
+                    self._tap.arrived(unpack(message.payload), message.number("missed"))
             case "log":
                 _log(process.number, message)
             case kind:

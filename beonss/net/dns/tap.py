@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from beonss.core.zones.query_log import Gaps
 from beonss.net.dns.transfer import ZoneStream
@@ -17,6 +18,8 @@ from beonss.wire.query_sample import QUERY_KEPT, REPLY_KEPT, Sample
 
 if TYPE_CHECKING:
     from beonss.net.dns._dns_native import Core
+
+log = Logger()
 
 T = TypeVar("T")
 
@@ -33,7 +36,7 @@ class QueryTap:
     Args:
         every: one of so many.
         seed: for the generator of gaps.
-        sink: gets what was taken, soon after it was answered; it must not raise, nor take long.
+        sink: gets what was taken, soon after it was answered; it must not take long.
         wall: seconds since the epoch.
         seconds: a monotonic clock.
     """
@@ -59,6 +62,15 @@ class QueryTap:
         """Have a compiled core take queries; return whether it answers at all while the tap is open."""
         return core is not None and core.sample(self.every, self._seed)
 
+    @property
+    def seed(self) -> int:
+        """What the gaps are drawn from."""
+        return self._seed
+
+    def arrived(self, samples: list[Sample], missed: int) -> None:
+        """Pass on what another process has taken."""
+        self._give(samples, missed)
+
     def drained(self, core: "Core") -> None:
         """Pass on what a compiled core has taken."""
         taken, missed = core.samples()
@@ -68,7 +80,7 @@ class QueryTap:
                 Sample(now, packed(peer[0]), False, query, reply, size, took)
                 for query, peer, reply, size, took in taken
             ]
-            self._sink(samples, missed)
+            self._give(samples, missed)
 
     def watched(self, respond: Callable[..., T], packet: bytes, host: str, *, tcp: bool) -> T:
         """Answer a query that is taken.
@@ -96,7 +108,7 @@ class QueryTap:
             else:
                 # It is answered, and perhaps taken, by another process.
                 return reply
-            self._sink([Sample(self._wall(), packed(host), tcp, packet[:QUERY_KEPT], head, size, took)], 0)
+            self._give([Sample(self._wall(), packed(host), tcp, packet[:QUERY_KEPT], head, size, took)], 0)
             return reply
 
         reply = respond(packet, host, tcp=tcp)
@@ -105,6 +117,12 @@ class QueryTap:
         else:
             note(reply)
         return reply
+
+    def _give(self, samples: list[Sample], missed: int) -> None:
+        try:
+            self._sink(samples, missed)
+        except Exception:  # noqa: BLE001 - the client gets its reply whatever becomes of the log
+            log.failure("DNS: some queries are not in the log because of an error of ours")
 
 
 def packed(host: str) -> bytes:

@@ -28,6 +28,7 @@ from beonss.net.dns.transfer import concerns_secondaries
 from beonss.net.dns.udp import UDPListener
 from beonss.net.dns.worker_channel import Channel, Message
 from beonss.net.dns.worker_link import Link
+from beonss.net.dns.worker_samples import WorkerSamples
 from beonss.net.dns.worker_zones import WorkerZones, read_zones
 from beonss.wire.dns import Query
 
@@ -52,6 +53,7 @@ class Worker:
         self._reactor = reactor
         self._ended = ended
         self._link = Link(reactor, channel, self._received, self.stop, "the daemon")
+        self._samples = WorkerSamples(reactor, self._link)
         self._server: DNSServer | None = None
         self._zones: WorkerZones | None = None
         self._listeners: list[UDPListener | TCPListener] = []
@@ -84,6 +86,10 @@ class Worker:
                 self._take(message)
             case "listen":
                 self._listen(message)
+            case "sample":
+                self._samples.ask(message)
+                if self._server is not None:
+                    self._server.watch(self._samples.tap)
             case "stop":
                 self.stop()
             case kind:
@@ -94,6 +100,7 @@ class Worker:
         zones = read_zones(descriptor)
         if self._server is None:
             self._server = DNSServer(UnknownZones(), identity=zones.identity, elsewhere=self)
+            self._server.watch(self._samples.tap)
         former, self._zones = self._zones, zones
         self._server.here = zones.here
         if former is None or former.fallback != zones.fallback:
@@ -137,6 +144,7 @@ class Worker:
         DeferredList(closing, consumeErrors=True).addCallback(self._stopped)
 
     def _stopped(self, _: object) -> None:
+        self._samples.stop()
         self._link.send("ended", **self._counters())
         self._link.close()
         self._ended()

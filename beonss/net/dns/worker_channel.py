@@ -13,6 +13,7 @@ From the daemon to a worker (:mod:`beonss.net.dns.worker`)::
 
     zones {number} + file       answer out of these; the file holds them (worker_zones)
     listen {kinds, last} + sockets    ``udp`` or ``tcp`` for each; answer here
+    sample {every, seed}        take one of so many queries for the log; 0 takes none
     stop                        answer what has arrived, and end
 
 From a worker to the daemon::
@@ -22,6 +23,7 @@ From a worker to the daemon::
     counters {...}              what was done so far; also the sign of life
     datagram {socket, peer}     a question that only the daemon answers, to be answered from the same socket
     connection                  a TCP connection on which such a question came, and the bytes from it on
+    samples {missed}            queries that were taken (beonss.wire.query_sample), and how many more had no room
     log {level, text}           an event for the log
     ended {...}                 the last counters
 """
