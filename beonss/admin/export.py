@@ -12,6 +12,7 @@ from beonss.core.accounts.view import AccountView
 from beonss.errors import ConfigurationError
 from beonss.store.control import ControlClient
 from beonss.store.exports import Export, LdifFile, PasswdFiles
+from beonss.store.rows import Packing
 from beonss.wire.control import Event
 
 
@@ -118,9 +119,7 @@ def _read(export: Export, state: Path, hashes: bool) -> int:
     """Take the accounts of a state directory; return how many conflicts there are."""
     with opened(state) as database:
         view = AccountView()
-        for batch in database.registers():
-            view.apply(batch)
-    users = sorted(view.users(), key=lambda user: user.entry.uid)
-    export.users(user_record(user, hashes=hashes) for user in users)
-    export.groups(group_record(group) for group in sorted(view.groups(), key=lambda group: group.entry.gid))
+        view.load(database.packed(Packing()))
+    export.users(user_record(user, hashes=hashes) for user in view.users())
+    export.groups(group_record(group) for group in view.groups())
     return len(view.conflicts())

@@ -103,8 +103,8 @@ def _description(naming: Naming) -> dict[str, Any]:
 
 def _accounts(view: AccountView) -> dict[str, int]:
     return {
-        "users": sum(1 for _ in view.users()),
-        "groups": sum(1 for _ in view.groups()),
+        "users": view.count("user"),
+        "groups": view.count("group"),
         "conflicts": len(view.conflicts()),
     }
 

@@ -181,7 +181,7 @@ def examine(path: Path) -> Contents:
             header = item
     view.apply(batch)
     assert header is not None
-    users, groups = sum(1 for _ in view.users()), sum(1 for _ in view.groups())
+    users, groups = view.count("user"), view.count("group")
     return Contents(header, tuple(files), registers, users, groups, len(view.conflicts()))
 
 

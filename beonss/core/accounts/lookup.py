@@ -194,8 +194,6 @@ class Lookups:
         self.local = local or LocalNames()
         self.rules = rules or Rules()
         self._known = known
-        self._users: tuple[User, ...] = ()
-        self._groups: tuple[Group, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -218,8 +216,7 @@ class Lookups:
 
     def users(self) -> Iterator[User]:
         """Return all users, as they are now."""
-        self._users = _shared(self._users, tuple(self._accounts().users()))
-        return (user for user in self._users if self._serves_user(user.entry))
+        return (user for user in self._accounts().users() if self._serves_user(user.entry))
 
     def group(self, name: str) -> Group | None:
         """Return the group of this name."""
@@ -231,8 +228,7 @@ class Lookups:
 
     def groups(self) -> Iterator[Group]:
         """Return all groups, as they are now."""
-        self._groups = _shared(self._groups, tuple(self._accounts().groups()))
-        return (group for group in self._groups if self._serves_group(group))
+        return (group for group in self._accounts().groups() if self._serves_group(group))
 
     def groups_of(self, username: str) -> tuple[Group, ...]:
         """Return the groups a user is a member of, besides the primary one; none for a user that is not served."""
@@ -323,8 +319,7 @@ class Lookups:
     def kept_back(self) -> Iterator[KeptBack]:
         """Return the accounts and groups of the cluster that are not served here: each is worth a look."""
         rules, local, view = self.rules, self.local, self._accounts()
-        for user in view.users():
-            name, uid = user.entry.name, user.entry.uid
+        for name, uid in view.user_names():
             if uid < rules.uid_floor:
                 yield KeptBack("user", name, uid, f"its uid is below {rules.uid_floor}, where accounts are local")
             elif local.own_user(name, uid):
@@ -364,14 +359,6 @@ class Lookups:
         if not addresses:
             return None
         return Host(f"{MASTER}.{names.zone}", (MASTER,), tuple(dict.fromkeys(addresses)))
-
-
-def _shared(old: tuple[T, ...], new: tuple[T, ...]) -> tuple[T, ...]:
-    """Return the old tuple while it still holds: a thousand enumerations at once then share one.
-
-    Unchanged accounts are the same objects, so that comparing 100,000 takes a millisecond.
-    """
-    return old if old == new else new
 
 
 def _host(

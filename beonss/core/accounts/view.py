@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from beonss.core.accounts.claims import ClaimIndex
-from beonss.core.accounts.entries import MEMBER_PREFIX, GroupEntry, Kind, Presence, UserEntry
+from beonss.core.accounts.entries import ENTRY, MEMBER_PREFIX, GroupEntry, Kind, Presence, UserEntry
 from beonss.core.accounts.objects import CLAIMING_FIELDS, AccountObject, Shown, is_member
 from beonss.core.accounts.served import Conflict, Group, User, same_user, user_of
 from beonss.core.replication.packed import Cells, Source
@@ -34,6 +34,8 @@ class AccountView:
         self._memberships: dict[str, tuple[AccountObject, ...]] = {}
         self._served: dict[Kind, int] = {"user": 0, "group": 0}
         self._source: Source | None = None
+        # The users as they are, once somebody went through them; until something changes.
+        self._now: tuple[tuple[str, Shown], ...] | None = None
         self.apply(rows)
 
     # --- questions -----------------------------------------------------------------------------------------------
@@ -51,14 +53,30 @@ class AccountView:
         return _user(self._objects.get(object_id))
 
     def users(self) -> Iterator[User]:
-        """Return all served users as they are now, in no order; changes made while iterating are not seen."""
-        return _each([found for found in self._objects.values() if _shows_user(found)])
+        """Return all served users as they are now, by uid; changes made while iterating are not seen.
 
-    def users_by_uid(self) -> Iterator[User]:
-        """Return the same in the order of their uids."""
-        users = [found for found in self._objects.values() if _shows_user(found)]
-        users.sort(key=lambda found: found.number)
-        return _each(users)
+        Each is made when its turn comes; a thousand iterations at once share what they rest on.
+        """
+        if self._now is None:
+            users = sorted(self._served_users(), key=lambda found: found.number)
+            # What is shown is replaced when it changes, so these are and stay the users of now.
+            self._now = tuple((found.id, found.shown) for found in users)
+        return (user for user in (_made(*one) for one in self._now) if user is not None)
+
+    def user_names(self) -> Iterator[tuple[str, int]]:
+        """Return name and uid of all served users as they are now, in no order, without reading anything else."""
+        return iter([(found.name, found.number) for found in self._served_users()])
+
+    def users_of_group(self, gid: int) -> list[str]:
+        """Return the names of the served users whose primary group this is, sorted."""
+        # Most have another: only those whose bytes hold the number at all are read.
+        digits = str(gid).encode("ascii")
+        chosen = (found for found in self._served_users() if digits in (found.value(ENTRY) or b""))
+        users = (user for user in map(_user, chosen) if user is not None)
+        return sorted(user.entry.name for user in users if user.entry.gid == gid)
+
+    def _served_users(self) -> Iterator[AccountObject]:
+        return (found for found in self._objects.values() if _shows_user(found))
 
     def group(self, name: str) -> Group | None:
         """Return the served group of this name."""
@@ -73,8 +91,9 @@ class AccountView:
         return _group(self._objects.get(object_id))
 
     def groups(self) -> Iterator[Group]:
-        """Return all served groups as they are now, in no order; changes made while iterating are not seen."""
-        return iter([found.shown for found in self._objects.values() if isinstance(found.shown, Group)])
+        """Return all served groups as they are now, by gid; changes made while iterating are not seen."""
+        found = (found.shown for found in self._objects.values())
+        return iter(sorted((one for one in found if isinstance(one, Group)), key=lambda group: group.entry.gid))
 
     def groups_of(self, username: str) -> tuple[Group, ...]:
         """Return the served groups that list this user as a member, by gid; the primary group is not added."""
@@ -87,6 +106,10 @@ class AccountView:
     def count(self, kind: Kind) -> int:
         """Return how many users or groups are served."""
         return self._served[kind]
+
+    def served_ids(self) -> set[str]:
+        """Return the ids of the objects of all served users and groups."""
+        return {found.id for found in self._objects.values() if found.shown is not None}
 
     def groups_listing(self, user_id: str) -> tuple[str, ...]:
         """Return the ids of the groups, served or not, that list a user object as a member, served or not."""
@@ -282,6 +305,7 @@ class AccountView:
                     users.add(affected)
                 elif affected.kind == "group" or affected.shown is not None:
                     groups.add(affected)
+        self._now = None
         changed = self._serve_users(users, groups) | self._serve_groups(groups)
         for found in entered:
             # Unless another that came with it turned out to own what it claims.
@@ -335,12 +359,6 @@ def _made(identifier: str, shown: Shown) -> User | None:
     if isinstance(shown, tuple):
         return user_of(identifier, shown)
     return shown if isinstance(shown, User) else None
-
-
-def _each(users: list[AccountObject]) -> Iterator[User]:
-    # What is shown is never changed, only replaced: the users of now, each made when its turn comes.
-    now = [(found.id, found.shown) for found in users]
-    return (user for user in (_made(*one) for one in now) if user is not None)
 
 
 def _group(found: AccountObject | None) -> Group | None:

@@ -1,6 +1,7 @@
 """What ``beonss export`` asks of a master: all accounts as of one moment, hashes included. Root only, and audited."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 from beonss.core.accounts.exporting import group_record, user_record
@@ -35,10 +36,10 @@ def export_operation(accounts: Store, trail: AuditTrail, machine: str) -> Operat
         hashes = flag(parameters, "hashes")
         view = accounts.view
         # All of one moment: the values are immutable, what changes while they are sent is not seen.
-        users = sorted(view.users(), key=lambda user: user.entry.uid)
-        groups = sorted(view.groups(), key=lambda group: group.entry.gid)
+        users, user_count = view.users(), view.count("user")
+        groups, group_count = view.groups(), view.count("group")
         conflicts = len(view.conflicts())
-        detail = f"{len(users)} users, {len(groups)} groups, {'with' if hashes else 'without'} hashes"
+        detail = f"{user_count} users, {group_count} groups, {'with' if hashes else 'without'} hashes"
         trail.record("export", "", Source(uid=peer.uid), author=f"root@{machine}", outcome="told", detail=detail)
         for user_part in _parts(users):
             report("users", rows=[to_json(user_record(user, hashes=hashes)) for user in user_part])
@@ -46,11 +47,11 @@ def export_operation(accounts: Store, trail: AuditTrail, machine: str) -> Operat
         for group_part in _parts(groups):
             report("groups", rows=[to_json(group_record(group)) for group in group_part])
             await peer.drained()
-        return {"users": len(users), "groups": len(groups), "conflicts": conflicts}
+        return {"users": user_count, "groups": group_count, "conflicts": conflicts}
 
     return Operation(run, needs_root=True, cancellable=True)
 
 
-def _parts(found: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(found), _TOLD):
-        yield found[start : start + _TOLD]
+def _parts(found: Iterator[Any]) -> Iterator[list[Any]]:
+    while part := list(islice(found, _TOLD)):
+        yield part

@@ -200,7 +200,7 @@ class AccountLife:
             group = view.group(name) if with_group else None
             if group is not None:
                 others = [member for member in group.members if member != name]
-                others += [one for one in _primary_users(view, group.entry.gid) if one != name]
+                others += [one for one in view.users_of_group(group.entry.gid) if one != name]
                 if group.entry.gid != user.entry.gid:
                     notes.append(f"group {name} stays: it is not the user's own (gid {group.entry.gid})")
                 elif others:
@@ -252,7 +252,7 @@ class AccountLife:
 
         def decide(view: AccountView) -> Decision:
             group = intents.find_group(view, name)
-            users = _primary_users(view, group.entry.gid)
+            users = view.users_of_group(group.entry.gid)
             if users and not force:
                 raise Refused(
                     "in-use", f"group {name} is the primary group of {_listed(users)}; force it if you mean it"
@@ -349,10 +349,6 @@ def _group_number(view: AccountView, group: object, default: int) -> int:
     if len(group) > 10:
         raise Refused("bad-entry", f"{group} is no group id")
     return int(group)
-
-
-def _primary_users(view: AccountView, gid: int) -> list[str]:
-    return sorted(user.entry.name for user in view.users() if user.entry.gid == gid)
 
 
 def _listed(found: list[str]) -> str:

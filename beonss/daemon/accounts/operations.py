@@ -5,8 +5,9 @@ planned against what is held in that moment. No reply holds a hash.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Protocol
 
 from twisted.internet.defer import DeferredLock
@@ -186,17 +187,17 @@ class AccountOperations:
     async def listing(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:
         """Report ``accounts`` events with ``rows``: users, or groups if ``kind`` is ``group``; by number."""
         view = self._accounts.view
-        rows: list[dict[str, Any]]
-        if parameters.get("kind") == "group":
-            groups = sorted(view.groups(), key=lambda group: group.entry.gid)
-            rows = [{**asdict(group.entry), "members": list(group.members)} for group in groups]
+        kind: Kind = "group" if parameters.get("kind") == "group" else "user"
+        rows: Iterator[dict[str, Any]]
+        if kind == "group":
+            rows = ({**asdict(group.entry), "members": list(group.members)} for group in view.groups())
         else:
-            users = sorted(view.users(), key=lambda user: user.entry.uid)
-            rows = [_row(user) for user in users]
-        for start in range(0, len(rows), _LISTED):
-            report("accounts", rows=rows[start : start + _LISTED])
+            rows = (_row(user) for user in view.users())
+        count = view.count(kind)
+        while part := list(islice(rows, _LISTED)):
+            report("accounts", rows=part)
             await peer.drained()
-        return {"count": len(rows)}
+        return {"count": count}
 
     async def show(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
         """Say all that is known of the user, or of the group if ``kind`` is ``group``, of a ``name``; no hash."""

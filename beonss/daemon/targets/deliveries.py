@@ -159,10 +159,10 @@ class Deliveries:
         view = self._accounts.view
         chosen = None if names is None else list(names)
         if chosen is None:
-            objects = {one.id for one in view.users()} | {one.id for one in view.groups()}
+            objects = view.served_ids()
             if lane.target.batch_limit is not None:
                 # "All" would end with the first batch.
-                chosen = [user.entry.name for user in view.users()] + [group.entry.name for group in view.groups()]
+                chosen = [name for name, _ in view.user_names()] + [group.entry.name for group in view.groups()]
         else:
             found = [lookup(name) for name in chosen for lookup in (view.user, view.group)]
             objects = {one.id for one in found if one is not None}

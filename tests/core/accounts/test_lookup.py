@@ -220,7 +220,7 @@ def test_what_is_no_ethernet_address_is_not_served(lookups, mac):
 
 def test_enumerations_share_one_snapshot_until_something_changes(lookups):
     before, again = lookups.users(), lookups.users()
-    snapshot = lookups._users
+    snapshot = lookups.view._now
     next(before), next(again)
     rows = Rows()
     rows.user("dave", 5004)
@@ -228,7 +228,7 @@ def test_enumerations_share_one_snapshot_until_something_changes(lookups):
     groups = lookups.groups()
     lookups.view.apply(rows.rows)
     assert "dave" in names(lookups.users())
-    assert lookups._users is not snapshot
+    assert lookups.view._now is not snapshot
     assert "dave" not in names(before)
     assert "late" not in names(groups)
     assert "late" in names(lookups.groups())

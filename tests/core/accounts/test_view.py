@@ -76,7 +76,12 @@ def test_loading_a_database_is_applying_its_rows(rows: list[Register], parts: in
         for view in (loaded, applied):
             assert view.count("user") == len(list(view.users()))
             assert view.count("group") == len(list(view.groups()))
-            assert list(view.users_by_uid()) == sorted(view.users(), key=lambda user: user.entry.uid)
+            users = list(view.users())
+            assert users == sorted(users, key=lambda user: user.entry.uid)
+            assert set(view.user_names()) == {(user.entry.name, user.entry.uid) for user in users}
+            assert view.served_ids() == {found.id for found in [*users, *view.groups()]}
+            for gid in (0, 1, 2):
+                assert view.users_of_group(gid) == sorted(u.entry.name for u in users if u.entry.gid == gid)
         for each in [*rows, *changes]:
             assert loaded.register(each.key) == applied.register(each.key)
             assert sorted(loaded.groups_listing(each.key.object)) == sorted(applied.groups_listing(each.key.object))
