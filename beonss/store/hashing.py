@@ -17,8 +17,29 @@ from beonss.store import crypt
 
 T = TypeVar("T")
 
-#: Of the hashing threads, above that of the daemon; nice(2).
+#: Of a thread while it hashes, above that of the daemon; nice(2).
 NICENESS = 10
+
+
+def _returnable_niceness() -> int | None:
+    """Return the daemon's own niceness if one of its threads may step back from it and return; None otherwise."""
+    if not sys.platform.startswith("linux"):
+        return None
+    found: list[int] = []
+
+    def attempt() -> None:
+        me = threading.get_native_id()
+        usual = os.getpriority(os.PRIO_PROCESS, me)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, me, min(19, usual + 1))
+            os.setpriority(os.PRIO_PROCESS, me, usual)
+            found.append(usual)
+
+    # In a thread that ends: one that could not return would stay where it is.
+    thread = threading.Thread(target=attempt, name="niceness")
+    thread.start()
+    thread.join()
+    return found[0] if found else None
 
 
 class HashingThreads:
@@ -36,6 +57,7 @@ class HashingThreads:
         self._ready = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._closed = False
+        self._niceness = _returnable_niceness()
 
     def verify(self, source: str, plain: bytes, hash_: str) -> "Future[bool]":
         """Start :func:`beonss.store.crypt.verify` for a source; its errors come with the future.
@@ -44,7 +66,7 @@ class HashingThreads:
             Refused: ``busy``: too many wait.
             Unavailable: the threads were closed.
         """
-        return self._submit(source, lambda: crypt.verify(plain, hash_))
+        return self._submit(source, lambda: self._aside(lambda: crypt.verify(plain, hash_)))
 
     def hash_password(self, source: str, plain: bytes, scheme: str, cost: int | None, entropy: bytes) -> "Future[str]":
         """Start :func:`beonss.store.crypt.hash_password` for a source; its errors come with the future.
@@ -53,7 +75,7 @@ class HashingThreads:
             Refused: ``busy``: too many wait.
             Unavailable: the threads were closed.
         """
-        return self._submit(source, lambda: crypt.hash_password(plain, scheme, cost, entropy))
+        return self._submit(source, lambda: self._aside(lambda: crypt.hash_password(plain, scheme, cost, entropy)))
 
     def run(self, source: str, work: Callable[[], T]) -> "Future[T]":
         """Start something else that takes a while and handles a password; its errors come with the future.
@@ -88,11 +110,23 @@ class HashingThreads:
             self._ready.notify()
         return future
 
+    def _aside(self, work: Callable[[], T]) -> T:
+        """Hash while everything else of the daemon goes first, where a thread may come back from that.
+
+        On Linux niceness belongs to the thread (sched(7)): who waits for a hash waits anyway, DNS need not. But a thread
+        that stays back holds up all others whenever it has the interpreter's lock, so it steps back for the hash only,
+        and not at all where it lacks the right to return (CAP_SYS_NICE, or RLIMIT_NICE).
+        """
+        if self._niceness is None:
+            return work()
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, self._niceness + NICENESS))
+        try:
+            return work()
+        finally:
+            os.setpriority(os.PRIO_PROCESS, thread, self._niceness)
+
     def _run(self) -> None:
-        if sys.platform.startswith("linux"):
-            # On Linux niceness belongs to the thread (sched(7)): who waits for a hash waits anyway, DNS need not.
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while True:
             with self._ready:
                 while not len(self._queue):

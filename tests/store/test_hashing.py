@@ -94,9 +94,33 @@ def test_what_nobody_waits_for_any_more_is_not_computed(monkeypatch):
     threads.close()
 
 
-def test_hashing_steps_back_behind_everything_else(threads):
-    """On Linux a thread has a niceness of its own: a login storm does not slow down DNS."""
-    if not sys.platform.startswith("linux"):
-        return
-    there = threads.run("here", lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result(10)
-    assert there > os.getpriority(os.PRIO_PROCESS, 0)
+def niceness(*_):
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere niceness belongs to the process")
+def test_hashing_steps_back_behind_everything_else_and_returns(monkeypatch):
+    """A login storm does not slow down DNS, and nobody waits for a thread that has little of the processor."""
+    monkeypatch.setattr(crypt, "verify", niceness)
+    usual = niceness()
+    threads = HashingThreads(size=1)
+    during = threads.verify("here", b"", "").result(10)
+    # Who may not come back (no root, no RLIMIT_NICE) does not go.
+    assert during == min(19, usual + 10) if os.geteuid() == 0 else during in {usual, min(19, usual + 10)}
+    # Other work with passwords takes the interpreter's lock, and locks of ours.
+    assert threads.run("here", niceness).result(10) == usual
+    threads.close()
+
+
+def test_without_the_right_to_return_hashing_does_not_step_back(monkeypatch):
+    def refused(which, who, priority):
+        if priority < 19 and priority <= usual:
+            raise PermissionError
+        set_priority(which, who, priority)
+
+    usual, set_priority = niceness(), os.setpriority
+    monkeypatch.setattr(os, "setpriority", refused)
+    monkeypatch.setattr(crypt, "verify", niceness)
+    threads = HashingThreads(size=1)
+    assert threads.verify("here", b"", "").result(10) == usual
+    threads.close()
