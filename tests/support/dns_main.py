@@ -2,8 +2,8 @@
 
 ``python dns_main.py DESCRIPTION HOST[:PORT]...`` prints the port of the first host, which the others get too, and
 then answers each line of standard input with a line of JSON: ``counters``; ``load DESCRIPTION``, which a serial that
-did not rise makes ``{"refused": ...}``. It ends with its input. Serials are remembered in the directory that
-BEONSS_TEST_STATE names, if any.
+did not rise makes ``{"refused": ...}``; ``processes``. It ends with its input. Serials are remembered in the directory
+that BEONSS_TEST_STATE names, if any; BEONSS_TEST_WORKERS is the number of processes that answer, 0 if it is not set.
 """
 
 import json
@@ -16,8 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+from ports import free_port
 from twisted.internet import reactor, stdio
-from twisted.internet.defer import DeferredList
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -28,11 +30,14 @@ from twisted.logger import (
 from twisted.protocols.basic import LineReceiver
 
 from beonss.core.cluster.endpoints import Endpoint, parse_endpoint
+from beonss.core.names.naming import Naming
 from beonss.core.zones.zone import UnknownZones
+from beonss.daemon.dns.answering import Answering
 from beonss.daemon.dns.served_zones import ServedZones
 from beonss.errors import ConfigurationError
-from beonss.net.dns.listen import DNSListeners, listen_dns
+from beonss.net.dns.forward import forwarder_of_master
 from beonss.net.dns.server import DNSServer
+from beonss.net.dns.worker_zones import WorkerZones
 from beonss.wire.description import parse
 
 
@@ -41,10 +46,10 @@ class Commands(LineReceiver):
 
     delimiter = b"\n"
 
-    def __init__(self, zones: ServedZones, server: DNSServer, listeners: list[DNSListeners]) -> None:
+    def __init__(self, zones: ServedZones, server: DNSServer, answering: Answering) -> None:
         self.zones = zones
         self.server = server
-        self.listeners = listeners
+        self.answering = answering
 
     def lineReceived(self, line: bytes) -> None:
         """Obey."""
@@ -52,20 +57,38 @@ class Commands(LineReceiver):
         result: dict[str, Any] = {}
         if word == "load":
             try:
-                self.zones.take(self.zones.load(parse(Path(rest).read_bytes(), rest)), self.server)
+                naming = parse(Path(rest).read_bytes(), rest)
+                self.zones.take(self.zones.load(naming), self.server)
+                forward(naming, self.server)
+                serve(self.answering, self.server, self.zones)
             except ConfigurationError as error:
                 result = {"refused": str(error)}
+        self.answering.settled().addCallback(lambda _: self.tell(word, result))
+
+    def tell(self, word: str, result: dict[str, Any]) -> None:
+        """Answer, once all processes have obeyed."""
         transfers = self.zones.transfers
-        result |= asdict(self.server.counters())
+        result |= asdict(self.answering.counters())
         result |= {"full": transfers.full, "incremental": transfers.incremental, "heard": self.zones.notifier.heard}
-        self.sendLine(json.dumps(result).encode())
+        found = {"processes": self.answering.processes(), "alarms": self.answering.alarms()}
+        self.sendLine(json.dumps(found if word == "processes" else result).encode())
 
     def connectionLost(self, reason: object = None) -> None:
         """Stop listening, then stop."""
         running: Any = reactor
         self.zones.stop()
-        stopped = DeferredList([each.stopListening() for each in self.listeners])
-        stopped.addBoth(lambda _: running.stop())
+        self.answering.stop().addBoth(lambda _: running.stop())
+
+
+def serve(answering: Answering, server: DNSServer, zones: ServedZones) -> None:
+    """Let processes answer as the server does."""
+    answering.serve(WorkerZones(server.zones, b"test", server.here, zones.transfers.catalog))
+
+
+def forward(naming: Naming, server: DNSServer) -> None:
+    """Have the upstreams of a description asked."""
+    forwarders = forwarder_of_master(naming)
+    server.fall_back_on(None if forwarders is None else forwarders(reactor))
 
 
 def main(description: str, *hosts: str) -> None:
@@ -84,18 +107,21 @@ def main(description: str, *hosts: str) -> None:
         sources=[parse_endpoint(host, 0).host for host in hosts],
     )
     server = DNSServer(UnknownZones(), identity=b"test", transfers=zones.transfers)
-    zones.take(zones.load(parse(Path(description).read_bytes(), description), settled=True), server)
-    listeners: list[DNSListeners] = []
-    port = 0
-    for host in hosts:
-        endpoint = parse_endpoint(host, port)
-        try:
-            listeners.append(listen_dns(reactor, server, [Endpoint(endpoint.host, endpoint.port)]))
-        except ConfigurationError as error:
-            sys.exit(str(error))
-        port = listeners[0].addresses[0].port
+    naming = parse(Path(description).read_bytes(), description)
+    zones.take(zones.load(naming, settled=True), server)
+    forward(naming, server)
+    first = parse_endpoint(hosts[0], 0)
+    try:
+        port = first.port or free_port()
+        answering = Answering(reactor, server, int(os.environ.get("BEONSS_TEST_WORKERS", "0")))
+        answering.listen(
+            [Endpoint(endpoint.host, endpoint.port) for endpoint in (parse_endpoint(h, port) for h in hosts)]
+        )
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    serve(answering, server, zones)
     print(port, flush=True)
-    stdio.StandardIO(Commands(zones, server, listeners))
+    stdio.StandardIO(Commands(zones, server, answering))
     running: Any = reactor
     running.run()
     scratch.cleanup()
