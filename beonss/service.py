@@ -21,6 +21,7 @@ from twisted.python import usage
 from beonss import __version__
 from beonss.core.cluster.endpoints import DNS_PORT, SYNC_PORT, Endpoint, parse_endpoint
 from beonss.core.zones.forwarding import Upstream
+from beonss.core.zones.query_log import MOST_EVERY
 from beonss.daemon.settings import MasterSettings, NodeSettings
 from beonss.errors import BeonssError, ConfigurationError
 from beonss.net.activation import GivenSocket, inherited_sockets
@@ -61,7 +62,8 @@ class _DaemonOptions(usage.Options):
         super().__init__()
         self.dns_listen: list[str] = []
         self["no-dns"] = 0
-        self["user"] = self["group"] = None
+        self["user"] = self["group"] = self["query-log"] = None
+        self["query-sample"] = 1000
 
     def opt_dns_listen(self, address: str) -> None:
         """Answer DNS on this HOST[:PORT]; repeatable. Default: a master's own addresses, a node's loopback."""
@@ -79,7 +81,22 @@ class _DaemonOptions(usage.Options):
         """Group of --user. Default: the user's own."""
         self["group"] = name
 
-    def run_as(self) -> dict[str, str | None]:
+    def opt_query_log(self, path: str) -> None:
+        """Append one of --query-sample queries to this file, as lines of JSON. Default: no such log."""
+        self["query-log"] = path
+
+    def opt_query_sample(self, number: str) -> None:
+        """Of how many queries --query-log takes one. Default: 1000."""
+        if not (number.isascii() and number.isdigit() and len(number) < 8 and 1 <= int(number) <= MOST_EVERY):
+            raise usage.UsageError(f"--query-sample must be a number from 1 to {MOST_EVERY}")
+        self["query-sample"] = int(number)
+
+    def query_log(self) -> dict[str, Any]:
+        """Return where queries are logged, and one of how many."""
+        path = self["query-log"]
+        return {"query_log": None if path is None else Path(path), "query_sample": self["query-sample"]}
+
+    def run_as(self) -> dict[str, Any]:
         """Return user and group to run as.
 
         Raises:
@@ -162,6 +179,7 @@ class MasterOptions(_DaemonOptions):
             sync=_endpoints(self.sync_listen, SYNC_PORT),
             dns_workers=self["dns-workers"],
             **self.run_as(),
+            **self.query_log(),
         )
 
 
@@ -207,6 +225,7 @@ class NodeOptions(_DaemonOptions):
             masters=_endpoints(self.masters, SYNC_PORT),
             forward=_upstreams(self.forward),
             **self.run_as(),
+            **self.query_log(),
         )
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "invite": ("beonss.admin.invite", "Make a one-time token that lets a machine join as a master."),
     "join": ("beonss.admin.join", "Join a cluster as a master, with a token."),
     "members": ("beonss.admin.members", "List the masters of the cluster; move, replace or remove one."),
+    "querylog": ("beonss.admin.querylog", "Show the DNS queries of this machine as they come."),
     "restore": ("beonss.admin.restore", "Make the state directory of a master from a backup."),
     "status": ("beonss.admin.status", "Show members, buffered changes, targets and the age of memory."),
     "user": ("beonss.admin.user", "List, make and change users."),

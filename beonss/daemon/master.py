@@ -36,6 +36,8 @@ from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.dns.answering import Answering
 from beonss.daemon.dns.localnames import LocalFiles
 from beonss.daemon.dns.prepared import Prepared, usual_workers
+from beonss.daemon.dns.query_log import query_log_operation
+from beonss.daemon.dns.query_log_file import query_logs
 from beonss.daemon.dns.served_zones import ServedZones
 from beonss.daemon.passwords.authority import Passwords, PasswordSettings
 from beonss.daemon.passwords.direct_changes import DirectChanges
@@ -261,6 +263,7 @@ class Master:
         self._forward()
         workers = settings.dns_workers if settings.dns_workers is not None else usual_workers()
         self.answering = Answering(reactor, self.dns, workers, self._prepared)
+        self._queries, self._query_file = query_logs(reactor, self.answering, settings.query_log, settings.query_sample)
         self.lookups = Lookups(
             self.naming,
             self.accounts.view,
@@ -281,6 +284,8 @@ class Master:
             ConfigurationError: one of them cannot be had; those taken before are let go when the process ends.
         """
         settings = self._settings
+        if self._query_file is not None:
+            self._query_file.open()
         self.zones.take(self._first_zones, self.dns)
         self._closing.append(self.zones.stop)
         given = self._activation
@@ -295,6 +300,7 @@ class Master:
         port = listen_control(self._reactor, settings.runtime / "control", control, given.control)
         self._closing.append(port.stopListening)
         self._closing.append(control.close)
+        self._closing.append(self._queries.stop)
         if settings.nslcd is not None:
             pam = MasterPam(self.passwords, self.name, lambda: self.accounts.view, _today)
             door = PamDoor(self.lookups, pam, self._reactor, root_override=True)
@@ -314,6 +320,8 @@ class Master:
         await self.deliveries.start()
         self._begin_edits()
         self._upkeep.start()
+        if self._query_file is not None:
+            self._query_file.start()
         self._keep_core()
         self.log.info(
             "master {name} of {cluster} serves {nodes} nodes and {users} users",
@@ -413,6 +421,8 @@ class Master:
         """Stop listening, finish what was begun, close the database."""
         if self._looking.running:
             self._looking.stop()
+        if self._query_file is not None:
+            await self._query_file.stop()
         closed = [close() for close in reversed(self._closing)]
         await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
         if self.forwarder is not None:
@@ -440,6 +450,8 @@ class Master:
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
         alarms += [*self.publication.alarms(), *self.zones.problems(), *self.presence.alarms()]
         alarms += self.answering.alarms()
+        if self._query_file is not None and self._query_file.alarm:
+            alarms.append(self._query_file.alarm)
         alarms += silent_upstreams(self.answering.counters().fallback)
         if self._spec is None:
             alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")
@@ -561,6 +573,7 @@ class Master:
             **description_operations(self._reactor, self.publication, self.sync, self.membership, self.name),
             **member_operations(self.membership),
             **self._audit_reading.operations(),
+            **query_log_operation(self._reactor, self._queries),
         }
 
 

@@ -26,6 +26,8 @@ from beonss.core.zones.overlay_zone import described_zones
 from beonss.core.zones.zone import UnknownZones
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.dns.localnames import LocalFiles
+from beonss.daemon.dns.query_log import query_log_operation
+from beonss.daemon.dns.query_log_file import query_logs
 from beonss.daemon.node_link import NodeLink
 from beonss.daemon.node_memory import PROVEN, NodeMemory
 from beonss.daemon.passwords.operations import password_operations
@@ -125,6 +127,7 @@ class Node:
         )
         self.passwords = RelayedPasswords(self.link, self.name)
         self.dns = DNSServer(UnknownZones())
+        self._queries, self._query_file = query_logs(reactor, self.dns, settings.query_log, settings.query_sample)
         self.forwarder: Forwarder | None = None
         self._plan: Plan | None = None
         self._chance = random.getrandbits(16)
@@ -144,6 +147,8 @@ class Node:
             ConfigurationError: one of them cannot be had; those taken before are let go when the process ends.
         """
         settings = self._settings
+        if self._query_file is not None:
+            self._query_file.open()
         control = settings.runtime / "control"
         usual = (Endpoint("127.0.0.1", DNS_PORT),)
         given = sort_sockets(
@@ -159,6 +164,7 @@ class Node:
         factory = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
         self._closing.append(listen_control(self._reactor, control, factory, given.control).stopListening)
         self._closing.append(factory.close)
+        self._closing.append(self._queries.stop)
         if settings.nslcd is not None:
             door = PamDoor(self.lookups, NodePam(self.passwords, self.name, self.link), self._reactor)
             nslcd = NslcdFactory(self._reactor, Answers(self.lookups), door)
@@ -166,6 +172,8 @@ class Node:
 
     async def start(self) -> None:
         """Serve from memory, and look for a master."""
+        if self._query_file is not None:
+            self._query_file.start()
         self._looking.start(LOCAL_INTERVAL)
         await self.accounts.start()
         self.lookups.view = self.accounts.view
@@ -190,6 +198,8 @@ class Node:
         """Stop listening, keep what is memorized."""
         if self._looking.running:
             self._looking.stop()
+        if self._query_file is not None:
+            await self._query_file.stop()
         closed = [close() for close in reversed(self._closing)]
         await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
         if self.forwarder is not None:
@@ -212,6 +222,8 @@ class Node:
     def alarms(self) -> list[str]:
         """Return what an administrator should look at."""
         alarms = [*self.membership.alarms.values(), *self.presence.alarms()]
+        if self._query_file is not None and self._query_file.alarm:
+            alarms.append(self._query_file.alarm)
         if self._refused_description:
             alarms.append(self._refused_description)
         if self.forwarder is not None and self.forwarder.counters()["down"]:
@@ -351,6 +363,7 @@ class Node:
 
         return {
             "status": Operation(status),
+            **query_log_operation(self._reactor, self._queries),
             **password_operations(self.passwords, lambda: self.accounts.view, master=False, uid_floor=uid_floor),
         }
 

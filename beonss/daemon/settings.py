@@ -23,6 +23,8 @@ class MasterSettings:
         sync: where to listen for masters and nodes; empty means the addresses in the member list.
         user: user to become, or None to stay who we are.
         group: group of that user, or None for its own.
+        query_log: file for one of ``query_sample`` queries, or None for none.
+        query_sample: of how many queries one is taken.
         dns_workers: how many processes answer DNS; 0 for the daemon itself, None for what is usual.
     """
 
@@ -37,6 +39,8 @@ class MasterSettings:
     sync: tuple[Endpoint, ...]
     user: str | None = None
     group: str | None = None
+    query_log: Path | None = None
+    query_sample: int = 1000
     dns_workers: int | None = 0
 
 
@@ -54,6 +58,8 @@ class NodeSettings:
         masters: masters to ask first; empty means discovery.
         user: user to become, or None to stay who we are.
         group: group of that user, or None for its own.
+        query_log: file for one of ``query_sample`` queries, or None for none.
+        query_sample: of how many queries one is taken.
         forward: who is asked about names that are not the cluster's; empty means the masters.
     """
 
@@ -66,4 +72,6 @@ class NodeSettings:
     masters: tuple[Endpoint, ...]
     user: str | None = None
     group: str | None = None
+    query_log: Path | None = None
+    query_sample: int = 1000
     forward: tuple[Upstream, ...] = ()

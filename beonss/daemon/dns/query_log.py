@@ -11,8 +11,6 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThread
-from twisted.logger import Logger
 
 from beonss.core.zones.query_log import (
     LINES_AT_ONCE,
@@ -25,10 +23,9 @@ from beonss.core.zones.query_log import (
     Wanted,
     name_pattern,
 )
-from beonss.errors import ConfigurationError, MalformedError, Refused, StoreError
+from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.net.dns.tap import QueryTap
-from beonss.store.query_file import QueryFile
 from beonss.wire.query_sample import Sample, record_of
 
 #: Followers at once.
@@ -36,10 +33,9 @@ MOST_FOLLOWERS = 8
 #: Queries that are looked at in a second, for all followers together, and that may be saved up.
 LOOKS_PER_SECOND = 20_000.0
 LOOKS_AT_ONCE = 5_000.0
-#: Seconds between two words about what was left out, and between two runs of lines for the file.
+#: Seconds between two words about what was left out; of these words, how many are said though nothing has changed.
 INTERVAL = 1.0
-#: Lines that wait for the file.
-MOST_LINES = 10_000
+ALIVE = 20
 #: Days that somebody may follow without asking again.
 MOST_SECONDS = 7 * 86400.0
 
@@ -169,107 +165,6 @@ class QueryLog:
                 follower.offer(record, now)
 
 
-class QueryLogFile:
-    """The permanent log: one of so many queries, written to a file once a second, in a thread.
-
-    Args:
-        reactor: for times.
-        log: the log.
-        file: where the lines go.
-        every: one of so many queries.
-        wall: seconds since the epoch.
-        in_thread: runs a blocking function elsewhere.
-    """
-
-    log = Logger()
-
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        log: QueryLog,
-        file: QueryFile,
-        *,
-        every: int,
-        wall: Callable[[], float],
-        in_thread: Callable[..., Deferred[Any]] = deferToThread,
-    ) -> None:
-        self._queries = log
-        self._file = file
-        self._every = every
-        self._wall = wall
-        self._in_thread = in_thread
-        self._lines: list[Mapping[str, Any]] = []
-        self._lost = 0
-        self._said = 0
-        self._follower: Follower | None = None
-        self._writing: Deferred[Any] | None = None
-        self._turn = LoopingCall(self._flush)
-        self._turn.clock = reactor
-        #: What is wrong with the file, in words; empty if nothing is.
-        self.alarm = ""
-
-    def open(self) -> None:
-        """Make sure that the file can be written.
-
-        Raises:
-            ConfigurationError: it cannot.
-        """
-        try:
-            self._file.append(())
-        except StoreError as error:
-            raise ConfigurationError(f"{error}; name another file with --query-log, or make its directory") from None
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._follower = self._queries.follow(self._every, Wanted(), self._take)
-        self._turn.start(INTERVAL, now=False)
-
-    async def stop(self) -> None:
-        """Write what waits, and write no more."""
-        if self._follower is None:
-            return
-        self._turn.stop()
-        self._follower.close()
-        if self._writing is not None:
-            await self._writing
-        writing = self._flush()
-        if writing is not None:
-            await writing
-
-    def _take(self, record: QueryRecord) -> bool:
-        if len(self._lines) >= MOST_LINES:
-            return False
-        self._lines.append(record.document())
-        return True
-
-    def _flush(self) -> Deferred[Any] | None:
-        """Begin to write what waits; the next run waits until this one is written."""
-        assert self._follower is not None
-        left_out = self._follower.missed + self._lost - self._said
-        if self._writing is not None or not (self._lines or left_out):
-            return None
-        lines, self._lines = self._lines, []
-        if left_out:
-            self._said += left_out
-            lines = [*lines, {"time": round(self._wall(), 6), "dropped": left_out}]
-        self._writing = self._in_thread(self._file.append, lines)
-        self._writing.addCallbacks(self._written, self._failed, errbackArgs=(len(lines),))
-        return self._writing
-
-    def _written(self, _: object) -> None:
-        self._writing = None
-        self.alarm = ""
-
-    def _failed(self, failure: Any, lost: int) -> None:
-        self._writing = None
-        self._lost += lost
-        if not failure.check(StoreError):
-            self.log.failure("the query log lost {lost} lines to an error of ours", failure=failure, lost=lost)
-        elif not self.alarm:
-            self.log.error("{error}", error=failure.getErrorMessage())
-        self.alarm = failure.getErrorMessage()
-
-
 def query_log_operation(reactor: IReactorTime, log: QueryLog) -> dict[str, Operation]:
     """Return the operation ``querylog``.
 
@@ -297,11 +192,13 @@ def query_log_operation(reactor: IReactorTime, log: QueryLog) -> dict[str, Opera
             return not choked
 
         follower = log.follow(every, wanted, take)
-        said = 0
+        said = turns = 0
 
         def tell() -> None:
-            nonlocal said
-            if follower.missed != said and not choked:
+            nonlocal said, turns
+            turns += 1
+            # Now and then also that there is nothing new: an asker must be able to tell silence from death.
+            if not choked and (follower.missed != said or turns % ALIVE == 0):
                 said = follower.missed
                 report("dropped", queries=said)
 
