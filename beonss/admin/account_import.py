@@ -17,12 +17,15 @@ from beonss.core.accounts.importing import Batch, gather, to_json
 from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, Document, Format, read
 from beonss.errors import BeonssError, ConfigurationError
 from beonss.store.control import ControlClient
+from beonss.store.statefile import read_given
 from beonss.wire.control import End
 
 #: Accounts in one request: one commit each, short enough for lookups and password changes to slip in between.
 CHUNK = 250
 #: Characters that count as one account more: a chunk has to fit into one line of the protocol.
 _HEAVY = 2048
+#: Bytes of one file at the most: a million users have a tenth of it.
+_LARGEST = 1 << 30
 #: Items told one by one; of more, only those that were left out.
 _TOLD = 40
 
@@ -165,9 +168,12 @@ def _document(kind: Format[Any], name: str | None) -> Document[Any] | None:
     if name is None:
         return None
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        # Not only ordinary files: the shell's <(ypcat passwd) is a FIFO.
+        data = sys.stdin.buffer.read(_LARGEST + 1) if name == "-" else read_given(Path(name), _LARGEST, ordinary=False)
     except OSError as error:
         raise ConfigurationError(f"{name}: cannot be read: {error.strerror}; nothing was imported") from None
+    if len(data) > _LARGEST:
+        raise ConfigurationError(f"standard input has more than {_LARGEST >> 20} MiB; nothing was imported")
     return read(kind, data)
 
 

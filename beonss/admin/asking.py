@@ -3,7 +3,7 @@
 import datetime
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -43,6 +43,14 @@ def change_options(function: F) -> F:
     return option(json_option(control_option(function)))
 
 
+def several_options(function: F) -> F:
+    """Add ``--keep-going`` and what :func:`change_options` adds, for commands that take several names."""
+    option = click.option(
+        "--keep-going", is_flag=True, help="Do it for those names for which it can be done. Default: for all or none."
+    )
+    return option(change_options(function))
+
+
 def ask(
     operation: str,
     requests: Sequence[Mapping[str, Any]],
@@ -51,6 +59,7 @@ def ask(
     as_json: bool,
     dry_run: bool,
     several: bool = False,
+    keep_going: bool = False,
 ) -> None:
     """Ask for changes one after the other, tell what became of each, and exit with a code if that is not 0.
 
@@ -60,11 +69,20 @@ def ask(
         control: the socket, None for the usual one.
         as_json: print one object, or with ``several`` a list.
         dry_run: only find out.
-        several: the command takes several names; one that is refused does not stop the others.
+        several: the command takes several names.
+        keep_going: one that is refused does not stop the others. Otherwise all are asked about first, and if one would
+            be refused none is done (decision 0027); what comes in between may still refuse one.
     """
     told: list[dict[str, Any]] = []
     refused = False
     with ControlClient(control) as client:
+        if several and not keep_going and not dry_run and len(requests) > 1:
+            told = list(_refusals(client, operation, requests))
+            if told:
+                click.echo("beonss: nothing was done (--keep-going does it for the others)", err=True)
+                if as_json:
+                    click.echo(json.dumps(told, indent=2))
+                raise SystemExit(1)
         for parameters in requests:
             try:
                 end = client.ask(operation, {**parameters, "dry_run": dry_run})
@@ -84,6 +102,16 @@ def ask(
         raise SystemExit(1)
     if any(one.get("waiting") and len(one.get("held", ())) == 1 for one in told):
         raise SystemExit(HELD_HERE_ONLY)
+
+
+def _refusals(client: ControlClient, operation: str, requests: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Find out which requests would be refused, tell them and yield them."""
+    for parameters in requests:
+        try:
+            client.ask(operation, {**parameters, "dry_run": True})
+        except Refused as error:
+            click.echo(f"beonss: {error}", err=True)
+            yield {"refused": error.code, "message": str(error)}
 
 
 def show(answer: Mapping[str, Any]) -> None:
@@ -116,6 +144,16 @@ def when_text(milliseconds: int) -> str:
 def today() -> int:
     """Return today as days since 1970-01-01, by UTC as shadow(5) counts."""
     return (datetime.datetime.now(datetime.UTC).date() - _EPOCH).days
+
+
+class AccountNumber(click.IntRange):
+    """A uid or gid in ASCII digits; Python alone would read those of other scripts as well."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number; it is a mistake of usage if it is none."""
+        if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Day(_Numbers):

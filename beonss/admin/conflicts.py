@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from beonss.admin.asking import ask, change_options, control_option, json_option, plain, when_text
+from beonss.admin.asking import AccountNumber, ask, change_options, control_option, json_option, plain, when_text
 from beonss.store.control import ControlClient
 
 #: Digits of an id that are shown; enough among the few that are in conflict.
@@ -87,7 +87,7 @@ def rename(identifier: str, name: str, control: str | None, as_json: bool, dry_r
 
 @command.command(name="renumber")
 @click.argument("identifier", metavar="ID")
-@click.argument("number", type=click.IntRange(1), required=False)
+@click.argument("number", type=AccountNumber(1), required=False)
 @change_options
 def renumber(identifier: str, number: int | None, control: str | None, as_json: bool, dry_run: bool) -> None:
     """Give an account that is not served another uid or gid; a free one if NUMBER is not given."""

@@ -2,7 +2,7 @@
 
 import click
 
-from beonss.admin.asking import ask, change_options, control_option, json_option
+from beonss.admin.asking import AccountNumber, ask, change_options, control_option, json_option, several_options
 from beonss.admin.listing import list_accounts, show_account
 
 
@@ -33,7 +33,7 @@ def show(name: str, as_json: bool, control: str | None) -> None:
 
 @command.command(name="add")
 @click.argument("name")
-@click.option("--gid", type=click.IntRange(0), help="Default: a free one; masters never choose the same.")
+@click.option("--gid", type=AccountNumber(0), help="Default: a free one; masters never choose the same.")
 @click.option("--reuse", is_flag=True, help="Take a gid that a deleted group had.")
 @click.option("--members", metavar="USER,...", help="Put these users into it.")
 @change_options
@@ -61,11 +61,21 @@ def modify(name: str, new_name: str, control: str | None, as_json: bool, dry_run
 @command.command(name="delete")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--force", is_flag=True, help="Also a group that is somebody's primary group.")
-@change_options
-def delete(names: tuple[str, ...], force: bool, control: str | None, as_json: bool, dry_run: bool) -> None:
+@several_options
+def delete(
+    names: tuple[str, ...], *, force: bool, control: str | None, as_json: bool, dry_run: bool, keep_going: bool
+) -> None:
     """Delete groups for good, on all masters and targets. Their numbers are not reused."""
     requests = [{"name": name, "force": force} for name in dict.fromkeys(names)]
-    ask("group.delete", requests, control=control, as_json=as_json, dry_run=dry_run, several=True)
+    ask(
+        "group.delete",
+        requests,
+        control=control,
+        as_json=as_json,
+        dry_run=dry_run,
+        several=True,
+        keep_going=keep_going,
+    )
 
 
 @command.group(name="member")

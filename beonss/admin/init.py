@@ -25,7 +25,8 @@ from beonss.store.keys import (
     save_identity,
     save_roster,
 )
-from beonss.wire.description import parse
+from beonss.store.statefile import read_given
+from beonss.wire.description import MAX_BYTES, parse
 from beonss.wire.documents import public_bytes, write_members
 
 
@@ -94,7 +95,7 @@ def _found(state: Path, name: str, endpoints: tuple[Endpoint, ...], key_path: Pa
 
 def _described(path: Path) -> Naming:
     try:
-        data = path.read_bytes()
+        data = read_given(path, MAX_BYTES)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
     return parse(data, str(path))

@@ -1,10 +1,20 @@
 """``beonss user``: list, show, make, change, lock, age and delete single users."""
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import click
 
-from beonss.admin.asking import Day, Days, ask, change_options, control_option, json_option, today
+from beonss.admin.asking import (
+    AccountNumber,
+    Day,
+    Days,
+    ask,
+    change_options,
+    control_option,
+    json_option,
+    several_options,
+    today,
+)
 from beonss.admin.listing import list_accounts, show_account
 
 
@@ -38,7 +48,7 @@ def show(name: str, as_json: bool, control: str | None) -> None:
 
 @command.command(name="add")
 @click.argument("name")
-@click.option("--uid", type=click.IntRange(0), help="Default: a free one; masters never choose the same.")
+@click.option("--uid", type=AccountNumber(0), help="Default: a free one; masters never choose the same.")
 @click.option("--reuse", is_flag=True, help="Take a uid that a deleted user had.")
 @click.option("--group", "-g", metavar="GROUP", help="Primary group, by name or number. Default: 100.")
 @click.option("--user-group", "-U", is_flag=True, help="Make a group of the same name and number for it.")
@@ -73,56 +83,59 @@ def modify(name: str, control: str | None, as_json: bool, dry_run: bool, **words
     ask("user.modify", [{"name": name, **words}], control=control, as_json=as_json, dry_run=dry_run)
 
 
-def _each(
-    operation: str, names: tuple[str, ...], control: str | None, as_json: bool, dry_run: bool, **more: Any
-) -> None:
+class _Asked(TypedDict):
+    """The options of all commands that take several names."""
+
+    control: str | None
+    as_json: bool
+    dry_run: bool
+    keep_going: bool
+
+
+def _each(operation: str, names: tuple[str, ...], options: _Asked, **more: Any) -> None:
     requests = [{"name": name, **more} for name in dict.fromkeys(names)]
-    ask(operation, requests, control=control, as_json=as_json, dry_run=dry_run, several=True)
+    ask(operation, requests, several=True, **options)
 
 
 @command.command(name="lock")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@change_options
-def lock(names: tuple[str, ...], control: str | None, as_json: bool, dry_run: bool) -> None:
+@several_options
+def lock(names: tuple[str, ...], **options: Unpack[_Asked]) -> None:
     """Lock users: no password lets them in until they are unlocked. The passwords are kept."""
-    _each("user.lock", names, control, as_json, dry_run, locked=True)
+    _each("user.lock", names, options, locked=True)
 
 
 @command.command(name="unlock")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@change_options
-def unlock(names: tuple[str, ...], control: str | None, as_json: bool, dry_run: bool) -> None:
+@several_options
+def unlock(names: tuple[str, ...], **options: Unpack[_Asked]) -> None:
     """Unlock users."""
-    _each("user.lock", names, control, as_json, dry_run, locked=False)
+    _each("user.lock", names, options, locked=False)
 
 
 @command.command(name="expire")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--on", "day", type=Day(), metavar="DATE", help="From this day on. Default: today.")
 @click.option("--never", is_flag=True, help="Take the date away.")
-@change_options
-def expire(
-    names: tuple[str, ...], *, day: int | None, never: bool, control: str | None, as_json: bool, dry_run: bool
-) -> None:
+@several_options
+def expire(names: tuple[str, ...], *, day: int | None, never: bool, **options: Unpack[_Asked]) -> None:
     """Let users in no more from a day on, by password or otherwise."""
     if never and day is not None:
         raise click.UsageError("either --on or --never")
     expires = None if never else today() if day is None else day
-    _each("user.age", names, control, as_json, dry_run, expires=expires)
+    _each("user.age", names, options, expires=expires)
 
 
 @command.command(name="expire-password")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--withdraw", is_flag=True, help="They need not, after all.")
-@change_options
-def expire_password(
-    names: tuple[str, ...], *, withdraw: bool, control: str | None, as_json: bool, dry_run: bool
-) -> None:
+@several_options
+def expire_password(names: tuple[str, ...], *, withdraw: bool, **options: Unpack[_Asked]) -> None:
     """Have users change their passwords at the next login by password, as 'passwd -e' does.
 
     It is said of the password that stands now: any new one, set by its owner or by root, on whatever master, ends it.
     """
-    _each("user.expire-password", names, control, as_json, dry_run, needed=not withdraw)
+    _each("user.expire-password", names, options, needed=not withdraw)
 
 
 @command.command(name="age")
@@ -131,19 +144,28 @@ def expire_password(
 @click.option("--maximum", type=Days(), metavar="DAYS", help="Until the password must be changed.")
 @click.option("--warning", type=Days(), metavar="DAYS", help="Before that the user is told.")
 @click.option("--inactive", type=Days(), metavar="DAYS", help="After that the user may still change it.")
-@change_options
-def age(names: tuple[str, ...], control: str | None, as_json: bool, dry_run: bool, **words: int | None) -> None:
+@several_options
+def age(
+    names: tuple[str, ...],
+    *,
+    minimum: int | None,
+    maximum: int | None,
+    warning: int | None,
+    inactive: int | None,
+    **options: Unpack[_Asked],
+) -> None:
     """Change how passwords of users age, as shadow(5) says; 'never' takes a limit away."""
+    words = {"minimum": minimum, "maximum": maximum, "warning": warning, "inactive": inactive}
     chosen = {word: None if days == -1 else days for word, days in words.items() if days is not None}
     if not chosen:
         raise click.UsageError("say what to change: --minimum, --maximum, --warning, --inactive")
-    _each("user.age", names, control, as_json, dry_run, **chosen)
+    _each("user.age", names, options, **chosen)
 
 
 @command.command(name="delete")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--user-group", "-U", is_flag=True, help="And the group of the same name and number, if it is empty.")
-@change_options
-def delete(names: tuple[str, ...], user_group: bool, control: str | None, as_json: bool, dry_run: bool) -> None:
+@several_options
+def delete(names: tuple[str, ...], *, user_group: bool, **options: Unpack[_Asked]) -> None:
     """Delete users for good, on all masters and targets. Their files are not touched, their numbers not reused."""
-    _each("user.delete", names, control, as_json, dry_run, user_group=user_group)
+    _each("user.delete", names, options, user_group=user_group)

@@ -58,6 +58,9 @@ PROVEN_INTERVAL = 60.0
 KERNEL_COMMAND_LINE = Path("/proc/cmdline")
 RESOLVER = Path("/etc/resolv.conf")
 
+#: What an administrator is told whose command only a master can carry out.
+_NOT_HERE = ": this machine is a node of the cluster; run the command on one of its masters"
+
 
 class Node:
     """One node of the cluster.
@@ -161,7 +164,7 @@ class Node:
         endpoints = given.dns_endpoints(settings.dns, usual)
         self._closing.append(listen_dns(self._reactor, self.dns, endpoints, given=given).stopListening)
         self.presence.watch("DNS", endpoints)
-        factory = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
+        factory = ControlFactory(self._reactor, self._operations(), owner=os.geteuid(), hint=_NOT_HERE)
         self._closing.append(listen_control(self._reactor, control, factory, given.control).stopListening)
         self._closing.append(factory.close)
         self._closing.append(self._queries.stop)

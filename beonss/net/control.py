@@ -194,7 +194,7 @@ class ControlConnection(Protocol):
             return
         operation = self._doors.operations.get(request.operation)
         if operation is None:
-            self._end(End("unknown-operation", f"this daemon has no operation {request.operation!r}"))
+            self._end(End("unknown-operation", f"this daemon has no operation {request.operation!r}{self._doors.hint}"))
             return
         if operation.needs_root and self.peer.uid not in (0, self._doors.owner):
             self._end(End("not-root", f"only root may ask for {request.operation!r}"))
@@ -321,6 +321,7 @@ class ControlFactory(Factory):
         limits: what a local user may take.
         credentials: tells (pid, uid, gid) from a transport; tests put a fake here.
         owner: uid that the daemon runs as, whose files the state is: an administrator here as root is.
+        hint: what to do about an operation that there is not here, after its name.
 
     Attributes:
         connections: those that are open.
@@ -336,8 +337,11 @@ class ControlFactory(Factory):
         limits: Limits | None = None,
         credentials: Callable[[Any], Credentials] | None = None,
         owner: int = 0,
+        *,
+        hint: str = "",
     ) -> None:
         self._clock = clock
+        self.hint = hint
         self.owner = owner
         self.operations = operations
         self.limits = limits or Limits()

@@ -1,6 +1,7 @@
 """Files that accounts are exported to: written beside their place, and put there whole when everything is in them."""
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from beonss.core.accounts.exporting import group_lines, user_lines
 from beonss.core.accounts.importing import GroupRecord, UserRecord
 from beonss.core.accounts.passwdfile import UnwritableError
 from beonss.errors import ConfigurationError, StoreError
-from beonss.wire.ldif import UnspeakableError, container_entry, group_entry, header, user_entry
+from beonss.wire.ldif import UnspeakableError, check_name, container_entry, group_entry, header, user_entry
 
 
 class NewFiles:
@@ -21,13 +22,15 @@ class NewFiles:
     Args:
         modes: path to the mode it gets.
         overwrite: replace what is there.
+        made: directories made for them, the innermost first: they go again if nothing comes of it.
 
     Raises:
         ConfigurationError: one of them exists.
         StoreError: one cannot be made.
     """
 
-    def __init__(self, modes: Mapping[Path, int], *, overwrite: bool) -> None:
+    def __init__(self, modes: Mapping[Path, int], *, overwrite: bool, made: Iterable[Path] = ()) -> None:
+        self._made = tuple(made)
         self._files: dict[Path, tuple[Path, BinaryIO]] = {}
         for path in modes:
             if not overwrite and (path.exists() or path.is_symlink()):
@@ -91,6 +94,7 @@ class NewFiles:
                     os.close(descriptor)
         except OSError as error:
             raise StoreError(f"the export cannot be put in its place: {error.strerror}") from None
+        self._made = ()
 
     def abandon(self) -> None:
         """Remove what is not in its place yet."""
@@ -98,6 +102,7 @@ class NewFiles:
             with contextlib.suppress(OSError):
                 file.close()
             temporary.unlink(missing_ok=True)
+        _unmake(self._made)
 
     def __enter__(self) -> "NewFiles":
         """Return itself."""
@@ -121,12 +126,9 @@ class PasswdFiles:
     _MODES: Mapping[str, int] = {"passwd": 0o644, "shadow": 0o600, "group": 0o644, "gshadow": 0o600}
 
     def __init__(self, directory: Path, *, overwrite: bool) -> None:
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{directory}: cannot be made: {error.strerror}") from None
         self._directory = directory
-        self.files = NewFiles({directory / name: mode for name, mode in self._MODES.items()}, overwrite=overwrite)
+        modes = {directory / name: mode for name, mode in self._MODES.items()}
+        self.files = NewFiles(modes, overwrite=overwrite, made=_make(directory))
         self.left_out: list[tuple[str, str, str]] = []
         self.counts = {"user": 0, "group": 0}
 
@@ -163,12 +165,14 @@ class LdifFile:
         comment: for the first line.
 
     Raises:
-        UnspeakableError: a container is no organizational unit.
+        UnspeakableError: these are no distinguished names, or a container is no organizational unit.
     """
 
     def __init__(
         self, path: Path, *, people: str, groups: str, containers: bool, comment: str, overwrite: bool
     ) -> None:
+        check_name(people)
+        check_name(groups)
         self._path, self._people, self._groups = path, people, groups
         start = header(comment)
         if containers:
@@ -198,3 +202,30 @@ class LdifFile:
 
 
 Export = PasswdFiles | LdifFile
+
+
+def _make(directory: Path) -> list[Path]:
+    """Make a directory, and those above it, and return which are new, the innermost first.
+
+    Raises:
+        StoreError: that is not possible.
+    """
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    made: list[Path] = []
+    try:
+        for one in reversed(missing):
+            one.mkdir(mode=0o700)
+            made.insert(0, one)
+        if not directory.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except OSError as error:
+        _unmake(made)
+        raise StoreError(f"{directory}: cannot be made: {error.strerror}") from None
+    return made
+
+
+def _unmake(made: Iterable[Path]) -> None:
+    """Remove directories that were made for nothing; not those that somebody put something into."""
+    for directory in made:
+        with contextlib.suppress(OSError):
+            directory.rmdir()

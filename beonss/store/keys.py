@@ -33,6 +33,7 @@ from cryptography.x509.oid import NameOID
 
 from beonss.core.cluster.members import Roster, cluster_id
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, StoreError
+from beonss.store.statefile import read_given
 from beonss.wire.documents import (
     public_bytes,
     read_public,
@@ -48,6 +49,8 @@ MEMBER_CERTIFICATE = "member.crt"
 MEMBERS = "members"
 LOCK = "lock"
 
+#: Bytes of a key, a certificate or a member list at the most; the list grows with the members.
+_LARGEST = 1 << 24
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 #: Validity dates are not looked at; these say so to those who print the certificate.
 _ALWAYS = (datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC), datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC))
@@ -219,7 +222,7 @@ def load_cluster_key(path: Path, public: bytes) -> Ed25519PrivateKey:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_given(path, _LARGEST)
     except FileNotFoundError:
         raise ConfigurationError(f"{path} does not exist; is the state directory right?") from None
     except OSError as error:
@@ -259,6 +262,18 @@ def make_state_directory(state: Path) -> None:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{state} cannot be made: {error.strerror}") from None
+    _check_directory(state)
+
+
+def _check_directory(state: Path) -> None:
+    """Refuse a directory in which anybody could put other keys and another database."""
+    try:
+        mode = stat.S_IMODE(state.stat().st_mode)
+    except OSError:
+        # What is done with it next says why.
+        return
+    if mode & stat.S_IWOTH:
+        raise ConfigurationError(f"{state} has mode {mode:04o}: anybody may write there; run: chmod 700 {state}")
 
 
 def refuse_used(state: Path, allowed: frozenset[str] = frozenset()) -> None:
@@ -385,6 +400,7 @@ def holding(state: Path) -> Iterator[None]:
         StoreError: the directory cannot be written.
     """
     path = state / LOCK
+    _check_directory(state)
     new = not path.exists()
     descriptor = _lock(state, path)
     try:

@@ -1,7 +1,9 @@
 """Small files that are replaced as a whole: a reader sees the old or the new one, also after a power cut."""
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 
 from beonss.errors import StoreError
@@ -58,6 +60,27 @@ def read_file(path: Path, limit: int = 1 << 24) -> bytes | None:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) > limit:
         raise StoreError(f"{path}: has more than {limit} bytes; this is not what we wrote")
+    return data
+
+
+def read_given(path: Path, limit: int, *, ordinary: bool = True) -> bytes:
+    """Return the content of a file that somebody named, of at most ``limit`` bytes.
+
+    Args:
+        path: the file.
+        limit: more is an error; ``/dev/zero`` has no end.
+        ordinary: refuse what is no ordinary file, and so never wait for a FIFO's writer.
+
+    Raises:
+        OSError: it cannot be read; ``strerror`` is for people.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if ordinary else 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if ordinary and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit >> 10} KiB")
     return data
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from beonss.core.accounts.admission import NOBODY
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry, entry_problems
-from beonss.core.accounts.importing import NOBODY, GroupRecord, UserRecord, split_hash
+from beonss.core.accounts.importing import GroupRecord, UserRecord, split_hash
 from beonss.core.passwords.hashes import directory_parts
 from beonss.targets.ldap import crypt_form
 from beonss.targets.ldapwire import Found, LdapConnection, LdapServer

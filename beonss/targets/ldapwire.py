@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.errors import TargetError
+from beonss.store.statefile import read_given
 
 with warnings.catch_warnings():
     # ldap3 2.9.1 uses names that pyasn1 has renamed since.
@@ -58,6 +59,9 @@ _CUT = frozenset({3, 4, 11})
 _PAGED = "1.2.840.113556.1.4.319"
 
 TlsMode = Literal["ldaps", "starttls", "none"]
+
+#: Bytes in the file of a password at the most.
+_LARGEST_SECRET = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +255,7 @@ class LdapConnection:
         try:
             if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
                 raise PermanentTargetError(f"{path}: holds a password and everybody may read it: chmod 600 {path}")
-            password = path.read_bytes().split(b"\n", 1)[0]
+            password = read_given(path, _LARGEST_SECRET).split(b"\n", 1)[0]
         except OSError as error:
             raise PermanentTargetError(f"{path}: the password cannot be read: {error.strerror}") from None
         if not password:

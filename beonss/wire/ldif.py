@@ -20,6 +20,13 @@ _SAFE = re.compile(rb"(?![ :<])[\x01-\x09\x0b\x0c\x0e-\x7f]*(?<! )\Z")
 # RFC 4514 section 2.4: always escaped; and '#' or a space first, a space last.
 _SPECIAL = re.compile(r'([",+;<>\\=])')
 
+# RFC 4514 section 3, and spaces around '=' and ',' as RFC 2253 took them: one attribute and its value.
+_RDN = re.compile(
+    r"""\ *(?P<type>[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)\ *=\ *"""
+    r"""(?P<value>\#(?:[0-9A-Fa-f]{2})+|(?![ \#])(?:[^\x00",+;<>\\]|\\(?:[ "#+,;<=>\\]|[0-9A-Fa-f]{2}))+)"""
+)
+_ESCAPED = re.compile(r"""((?:\\[0-9A-Fa-f]{2})+)|\\([ "#+,;<=>\\])""")
+
 Attribute = tuple[str, str]
 
 
@@ -92,11 +99,33 @@ def container_entry(name: str) -> bytes:
     Raises:
         UnspeakableError: it does not.
     """
-    first, _, _ = name.partition(",")
-    kind, equals, value = first.partition("=")
-    if kind.strip().lower() != "ou" or not equals or not value.strip():
+    check_name(name)
+    first = _RDN.match(name)
+    if first is None or first["type"].lower() != "ou" or first["value"].startswith("#"):
         raise UnspeakableError(f"{name!r} is no organizational unit (ou=...)")
-    return b"".join(_lines(name, [("objectClass", "organizationalUnit"), ("ou", value.strip())]))
+    value = _ESCAPED.sub(_unescaped, first["value"])
+    return b"".join(_lines(name, [("objectClass", "organizationalUnit"), ("ou", value)]))
+
+
+def check_name(name: str) -> None:
+    """Raise unless a text is a distinguished name (RFC 4514) that other names may go under: not empty, UTF-8.
+
+    Raises:
+        UnspeakableError: it is none.
+    """
+    place, text = 0, name if _is_text(name) else ""
+    while found := _RDN.match(text, place):
+        place = found.end()
+        if place == len(text):
+            return
+        if text[place] not in ",+" or place + 1 == len(text):
+            break
+        place += 1
+    raise UnspeakableError(f"{name!r} is no distinguished name; write it as ou=people,dc=example,dc=org")
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return found[2] or bytes.fromhex(found[1].replace("\\", "")).decode("utf-8", "replace")
 
 
 def header(comment: str) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from support.account_life import LifeBench, nothing
 from support.fake_accounts import THERE
+from support.registers import user_rows
 from twisted.internet.defer import Deferred
 
 from beonss.admin import asking, backup, conflicts, export, listing
@@ -14,6 +15,7 @@ from beonss.admin.main import command
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Aging, Password, UserEntry
 from beonss.core.accounts.view import AccountView
+from beonss.core.replication.registers import Change
 from beonss.daemon.accounts.export import export_operation
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.replication.backup_operation import backup_operation
@@ -145,8 +147,17 @@ def test_refusals(run, daemon):
     run("user add sam --uid 1004")
     with pytest.raises(Refused, match=r"user sam exists \(uid 1004\)"):
         run("user add sam")
-    # Of several, one that is refused does not stop the others.
-    assert run("user lock nobody sam", 1).splitlines() == ["beonss: there is no user 'nobody'", "user sam is locked"]
+    for words in ("user lock nobody sam", "user lock sam nobody"):
+        assert run(words, 1).splitlines() == [
+            "beonss: there is no user 'nobody'",
+            "beonss: nothing was done (--keep-going does it for the others)",
+        ]
+    assert not view(daemon).user("sam").locked
+    assert [line for line in daemon.audit.lines if line["event"] == "user-lock"] == []
+    assert run("user lock nobody sam --keep-going", 1).splitlines() == [
+        "beonss: there is no user 'nobody'",
+        "user sam is locked",
+    ]
     told = json.loads(run("user unlock sam --json"))
     assert told[0]["changed"]
     assert json.loads(CliRunner().invoke(command, ["user", "lock", "no", "sam", "--json"]).stdout)[0] == {
@@ -155,6 +166,39 @@ def test_refusals(run, daemon):
     }
     with pytest.raises(Refused):
         run("user show nobody")
+
+
+def test_of_several_that_would_be_deleted_all_are_or_none(run, daemon):
+    """Whoever mistypes the third of three names can still think about the first two."""
+    run("user add sam")
+    run("user add merry -U")
+    run("user add pippin --group merry")
+    assert "no user 'mery'" in run("user delete sam mery pippin", 1)
+    assert "primary group of" in run("group delete merry nosuch", 1)
+    assert {user.entry.name for user in view(daemon).users()} == {"sam", "merry", "pippin"}
+    assert view(daemon).group("merry") is not None
+    run("user delete sam pippin")
+    assert [user.entry.name for user in view(daemon).users()] == ["merry"]
+
+
+def test_what_a_new_account_may_not_be(run, daemon):
+    run("user add sam")
+    for words, why in {
+        "user add root --uid 5000": "each machine's own",
+        "user add a*b": "shells and other files read them otherwise",
+        "user add \uff11\uff12a": "plain form",
+        "user add jose\u0301": "write it as",
+        "user add merry --uid 65534": "the number of nobody",
+        "user add merry --home home/merry": "no absolute path",
+        "user modify sam --shell sh": "no absolute path",
+        "user modify sam --rename nobody": "each machine's own",
+        "group add nogroup": "each machine's own",
+    }.items():
+        with pytest.raises(Refused, match=why):
+            run(words)
+    assert run("user add jos\u00e9").startswith("user jos\u00e9 has uid")
+    run("user add machine$")
+    assert CliRunner().invoke(command, ["user", "add", "x", "--uid", "\uff11\uff12\uff13\uff14"]).exit_code == 2
 
 
 def test_dry_runs(run, daemon):
@@ -287,9 +331,22 @@ class TestExport:
         assert "dn: ou=g,dc=x\n" in text
         assert "userPassword: {CRYPT}$6$secret\n" in text
 
+    @pytest.mark.parametrize("base", ["garbage", "dc=x,", "=x", "ou=a;b", "dc=x\\"])
+    def test_a_base_that_is_no_name_writes_nothing(self, run, daemon, tmp_path, base):
+        daemon.accounts.user("sam", 1001)
+        with pytest.raises(BeonssError, match="no distinguished name"):
+            CliRunner().invoke(
+                command,
+                ["export", "--ldif", str(tmp_path / "a"), "--base", base],
+                standalone_mode=False,
+                catch_exceptions=False,
+            )
+        assert list(tmp_path.iterdir()) == []
+
     def test_what_is_left_out_is_told_and_has_an_exit_code(self, run, daemon, tmp_path):
         daemon.accounts.user("sam", 1001)
-        daemon.accounts.user("#odd", 1002)
+        for row in user_rows("#odd", 1002, first=50):
+            daemon.accounts.put_changes([Change(row.key, row.value)])
         daemon.accounts.put_changes(
             intents.create_user(AccountView(), UserEntry("twin", 1001, 100, "", "/", ""), 99), origin=THERE
         )
@@ -302,6 +359,8 @@ class TestExport:
         (tmp_path / "passwd").write_text("good")
         with pytest.raises(ConfigurationError, match="no accounts"):
             run(f"export --passwd {tmp_path} --overwrite")
+        with pytest.raises(ConfigurationError, match="no accounts"):
+            run(f"export --passwd {tmp_path}/new/one")
         assert [path.name for path in tmp_path.iterdir()] == ["passwd"]
         assert (tmp_path / "passwd").read_text() == "good"
 

@@ -1,6 +1,8 @@
 """``beonss accounts``: what it prints, what it asks, and its exit codes; against the real operations, in memory."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -176,6 +178,14 @@ def test_an_import_of_nothing_is_refused(run, daemon, tmp_path):
     (tmp_path / "passwd").write_text("")
     with pytest.raises(Exception, match="nothing to import"):
         run("import", "--passwd", "@passwd")
+    (tmp_path / "passwd").write_text("odd line\nevil:x:1500:0:::\n")
+    with pytest.raises(
+        Exception, match=r"(?s)2 skipped.*passwd:1: has 1 fields.*passwd:2: 'evil' its primary group is 0"
+    ):
+        run("import", "--passwd", "@passwd")
+    (tmp_path / "passwd").write_text("odd line\n" * 50)
+    with pytest.raises(Exception, match=r"and 40 more"):
+        run("import", "--passwd", "@passwd")
     with pytest.raises(Exception, match="cannot be read"):
         run("import", "--passwd", "@missing")
     for words in (
@@ -185,6 +195,18 @@ def test_an_import_of_nothing_is_refused(run, daemon, tmp_path):
     ):
         assert run(*words).exit_code == 2
     assert daemon.accounts.rows == {}
+
+
+def test_a_file_without_end_is_refused_and_a_fifo_is_read(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(account_import, "_LARGEST", 1 << 16)
+    with pytest.raises(Exception, match="/dev/zero: cannot be read: it has more than 64 KiB"):
+        run("import", "--passwd", "/dev/zero")
+    with pytest.raises(Exception, match="standard input has more"):
+        run("import", "--passwd", "-", input="x" * (1 << 17))
+    os.mkfifo(tmp_path / "fifo")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((tmp_path / "fifo").write_text, PASSWD)
+        assert run("import", "--passwd", "@fifo", "--dry-run").exit_code == 0
 
 
 def test_no_daemon_is_said(run, monkeypatch):

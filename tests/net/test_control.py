@@ -65,7 +65,12 @@ class Daemon:
             "long": Operation(self.long),
         }
         self.factory = ControlFactory(
-            self.clock, operations, Limits(**limits), credentials=lambda t: (77, t.uid, t.uid), owner=990
+            self.clock,
+            operations,
+            Limits(**limits),
+            credentials=lambda t: (77, t.uid, t.uid),
+            owner=990,
+            hint=": ask elsewhere",
         )
 
     def ask(self, uid=1000):
@@ -135,7 +140,7 @@ def test_only_root_and_the_owner_by_the_credentials_of_the_socket_may_run_root_o
         ("refuse", "wrong-password", "the old password is wrong"),
         ("away", "unavailable", "no master answers"),
         ("store", "failed", "disk full"),
-        ("nothing", "unknown-operation", "this daemon has no operation 'nothing'"),
+        ("nothing", "unknown-operation", "this daemon has no operation 'nothing': ask elsewhere"),
     ],
 )
 def test_an_error_becomes_the_code_of_the_end(daemon, operation, code, message):

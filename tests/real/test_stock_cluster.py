@@ -168,6 +168,14 @@ def test_whoever_comes_as_nobody_is_in_the_audit_log_without_the_name(running, o
     assert len(places) == 2
 
 
+def test_an_administrators_command_on_a_node_says_where_to_run_it(running):
+    node = running.nodes["r01n07"]
+    for words in (["user", "list"], ["user", "lock", "sam"], ["conflicts", "list"], ["audit"]):
+        done = running.run("beonss", *words, "--control", str(node.control), check=False)
+        assert done.returncode == 1
+        assert "this machine is a node of the cluster; run the command on one of its masters" in done.stderr
+
+
 def test_with_every_master_down_lookups_go_on(running, on_node):
     for machine in running.masters.values():
         machine.stop()

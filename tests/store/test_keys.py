@@ -90,6 +90,27 @@ def test_a_private_key_that_others_may_read_is_refused(state: Path) -> None:
         load_private_key(state / "member.key")
 
 
+def test_what_is_no_file_or_has_no_end_is_no_key(state: Path, tmp_path: Path) -> None:
+    for path in (Path("/dev/zero"), tmp_path):
+        with pytest.raises((StoreError, ConfigurationError), match=r"ordinary file|directory"):
+            load_private_key(path)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    with pytest.raises(StoreError, match="ordinary file"):
+        load_cluster_key(tmp_path / "fifo", load_roster(state).cluster_key)
+
+
+def test_a_directory_in_which_anybody_may_write_is_refused(state: Path) -> None:
+    """They could put other keys there, or another database."""
+    state.chmod(0o777)
+    for use in (lambda: make_state_directory(state), lambda: holding(state).__enter__()):
+        with pytest.raises(ConfigurationError, match="chmod 700"):
+            use()
+    state.chmod(0o755)
+    make_state_directory(state)
+    with holding(state):
+        pass
+
+
 def test_new_files_never_replace_others_whatever_the_umask(tmp_path: Path) -> None:
     old = os.umask(0)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beonss.errors import StoreError
-from beonss.store.statefile import read_file, write_file
+from beonss.store.statefile import read_file, read_given, write_file
 
 
 def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path: Path) -> None:
@@ -58,3 +58,17 @@ def test_what_cannot_be_read_is_told_from_what_is_not_there(tmp_path: Path) -> N
         read_file(tmp_path / "f", limit=4)
     with pytest.raises(StoreError, match="cannot be written"):
         write_file(tmp_path / "nowhere" / "f", b"")
+
+
+def test_a_file_that_somebody_named_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"12345")
+    assert read_given(tmp_path / "f", 5) == b"12345"
+    with pytest.raises(OSError, match="more than"):
+        read_given(tmp_path / "f", 4)
+    with pytest.raises(OSError, match="more than"):
+        read_given(Path("/dev/zero"), 4096, ordinary=False)
+    for path in (Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"ordinary|directory"):
+            read_given(path, 4)
+    with pytest.raises(FileNotFoundError):
+        read_given(tmp_path / "nothing", 4)

@@ -1,6 +1,7 @@
 """Accounts as LDIF: RFC 2849 and RFC 4514 to the letter, and what the schema of RFC 2307 cannot hold."""
 
 import base64
+import contextlib
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,15 @@ from hypothesis import strategies as st
 
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
 from beonss.core.accounts.importing import GroupRecord, UserRecord
-from beonss.wire.ldif import UnspeakableError, container_entry, escape_value, group_entry, header, user_entry
+from beonss.wire.ldif import (
+    UnspeakableError,
+    check_name,
+    container_entry,
+    escape_value,
+    group_entry,
+    header,
+    user_entry,
+)
 
 BASE = "ou=people,dc=example,dc=org"
 SAM = UserEntry("sam", 1001, 100, "Samwise Gamgee,Bag End", "/home/sam", "/bin/sh")
@@ -126,3 +135,39 @@ def test_every_value_comes_back_and_no_line_is_long(gecos):
     found = dict(parsed(data))
     if gecos:
         assert found.get("gecos", found.get("description")) == gecos.encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ou=p,dc=x", "dc=x, dc=y", r"ou=a\,b,dc=x", r"ou=\C3\A4", "cn=a+sn=b,o=c", "1.2.3=#04024869", "OU = a b ,DC=x"],
+)
+def test_names_that_others_may_go_under(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "garbage", "=x", "ou=", "ou=a,,dc=x", "ou=a,", "a b=c", "ou=a;b", "ou=a\\", "ou=#x", "ou=\udcff", "ou=a\0"],
+)
+def test_what_is_no_distinguished_name_is_told_before_anything_is_written(name):
+    with pytest.raises(UnspeakableError, match="distinguished name"):
+        check_name(name)
+
+
+@given(st.text(max_size=40))
+def test_any_value_that_is_escaped_makes_a_name(text):
+    """And a container is named by what was meant."""
+    if text.strip(" ") and "\0" not in text:
+        name = f"ou={escape_value(text)},dc=x"
+        try:
+            check_name(name)
+        except UnspeakableError:
+            assert any("\ud800" <= letter <= "\udfff" for letter in text)
+            return
+        assert dict(parsed(container_entry(name)))["ou"].decode() == text
+
+
+@given(st.text(alphabet='ou=,+;\\#"< 1a', max_size=60))
+def test_any_text_is_a_name_or_refused_at_bounded_cost(text):
+    with contextlib.suppress(UnspeakableError):
+        check_name(text * 50)

@@ -7,6 +7,7 @@ automatic: which of two accounts was meant, only people know. Each function retu
 
 from dataclasses import replace
 
+from beonss.core.accounts.admission import admission_problems
 from beonss.core.accounts.entries import (
     ENTRY,
     PRESENT,
@@ -16,7 +17,6 @@ from beonss.core.accounts.entries import (
     Value,
     decode,
     encode,
-    entry_problems,
 )
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.registers import Change, Key
@@ -64,7 +64,7 @@ def rename_object(view: AccountView, identifier: str, name: str) -> list[Change]
         Refused: ``unreadable``, ``exists`` or ``bad-entry``.
     """
     entry = entry_of(view, identifier)
-    changed = _checked(replace(entry, name=name))
+    changed = _checked(replace(entry, name=name), entry)
     kind: Kind = "user" if isinstance(entry, UserEntry) else "group"
     if any(other != identifier for other in view.claimants(kind, "name", name)):
         raise Refused("exists", f"{view.describe(view.claimants(kind, 'name', name)[0])} has that name already")
@@ -85,10 +85,10 @@ def renumber_object(view: AccountView, identifier: str, number: int) -> list[Cha
         )
     if isinstance(entry, UserEntry):
         kind: Kind = "user"
-        own, changed = entry.uid, _checked(replace(entry, uid=number))
+        own, changed = entry.uid, _checked(replace(entry, uid=number), entry)
     else:
         kind = "group"
-        own, changed = entry.gid, _checked(replace(entry, gid=number))
+        own, changed = entry.gid, _checked(replace(entry, gid=number), entry)
     if number != own and view.was_used(kind, number):
         raise Refused("used-before", f"the number {number} belongs, or belonged, to another {kind}; choose another one")
     return _write(view, identifier, ENTRY, changed)
@@ -117,8 +117,8 @@ def prefer_object(view: AccountView, identifier: str) -> list[Change]:
     return _write(view, identifier, PRESENT, replace(presence, created=min(created) - 1))
 
 
-def _checked(entry: UserEntry | GroupEntry) -> UserEntry | GroupEntry:
-    problems = entry_problems(entry)
+def _checked(entry: UserEntry | GroupEntry, old: UserEntry | GroupEntry) -> UserEntry | GroupEntry:
+    problems = admission_problems(entry, old)
     if problems:
         raise Refused("bad-entry", f"{entry.name!r} cannot be an account of the cluster: {'; '.join(problems)}")
     return entry

@@ -12,7 +12,8 @@ from dataclasses import asdict, astuple, dataclass, field
 from typing import Any, Literal
 
 from beonss.core.accounts import intents
-from beonss.core.accounts.entries import Aging, GroupEntry, Kind, Password, UserEntry, entry_problems, password_problems
+from beonss.core.accounts.admission import NOBODY, admission_problems
+from beonss.core.accounts.entries import Aging, GroupEntry, Kind, Password, UserEntry, password_problems
 from beonss.core.accounts.passwdfile import Document, GroupLine, PasswdLine, ShadowLine
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.hashes import scheme_of
@@ -21,8 +22,8 @@ from beonss.errors import ConfigurationError, MalformedError
 
 #: The lowest uid and gid taken by default; below are the accounts of the system itself.
 DEFAULT_FLOOR = 1000
-#: ``nobody`` and ``nogroup`` nearly everywhere, though above every floor.
-NOBODY = frozenset({65534, 65535})
+#: Lines told, of those that were left out, where there are no others.
+_TOLD = 10
 #: Password fields that say "no password can match" (shadow(5), Solaris and FreeBSD words included).
 NO_PASSWORD = frozenset({"", "*", "!", "!!", "x", "*LK*", "*NP*", "!*", "**", "*LOCKED*"})
 
@@ -139,9 +140,14 @@ def gather(
         below += low
         skipped += left
     if not users and not groups:
+        told = [
+            f"\n  {one.source}:{one.line}: {repr(one.name) + ' ' if one.name else ''}{one.reason}" for one in skipped
+        ]
+        more = f"\n  and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
         raise ConfigurationError(
             f"nothing to import: no user with a uid of {uid_floor} or more and no group with a gid of {gid_floor} "
             f"or more in what was given ({below} below, {len(skipped)} skipped); check the files and the floor"
+            f"{''.join(told[:_TOLD])}{more}"
         )
     return Batch(tuple(users), tuple(groups), tuple(skipped), below)
 
@@ -335,10 +341,10 @@ def plan(
 
 def _plan_user(view: AccountView, record: UserRecord, overwrite: bool, revive: bool) -> tuple[Item, UserStep | None]:
     entry = record.entry
-    wrong = unwritable(record)
+    known = view.user(entry.name)
+    wrong = unwritable(record, None if known is None else known.entry)
     if wrong is not None:
         return Item("user", entry.name, "skip", (wrong,)), None
-    known = view.user(entry.name)
     if known is None:
         owner = view.user_by_uid(entry.uid)
         if owner is not None:
@@ -382,12 +388,12 @@ def _plan_group(
     view: AccountView, record: GroupRecord, coming: set[str], revive: bool
 ) -> tuple[Item, GroupStep | None, list[str]]:
     entry = record.entry
-    wrong = unwritable(record)
+    known = view.group(entry.name)
+    wrong = unwritable(record, None if known is None else known.entry)
     if wrong is not None:
         return Item("group", entry.name, "skip", (wrong,)), None, []
     present = [name for name in record.members if name in coming or view.user(name) is not None]
     missing = [name for name in record.members if name not in present]
-    known = view.group(entry.name)
     if known is None:
         owner = view.group_by_gid(entry.gid)
         if owner is not None:
@@ -407,9 +413,9 @@ def _plan_group(
     return Item("group", entry.name, "change", details), GroupStep(known.id, entry, add), missing
 
 
-def unwritable(record: UserRecord | GroupRecord) -> str | None:
-    """Say why a record can be no account of the cluster, or None."""
-    problems = list(entry_problems(record.entry))
+def unwritable(record: UserRecord | GroupRecord, known: UserEntry | GroupEntry | None = None) -> str | None:
+    """Say why a record can be no account of the cluster, or None; of a ``known`` one, only what changes counts."""
+    problems = admission_problems(record.entry, known)
     if isinstance(record, UserRecord) and record.password is not None:
         problems += password_problems(record.password)
     return "; ".join(problems) or None

@@ -6,6 +6,7 @@ A change expects the register to be still as the view shows it, so a decision ma
 than applied. What is already so is not written again.
 """
 
+from beonss.core.accounts.admission import admission_problems
 from beonss.core.accounts.entries import (
     AGING,
     ENTRY,
@@ -27,7 +28,6 @@ from beonss.core.accounts.entries import (
     Value,
     decode,
     encode,
-    entry_problems,
     member_field,
     object_id,
     password_problems,
@@ -114,7 +114,7 @@ def modify_user(view: AccountView, name: str, entry: UserEntry) -> list[Change]:
         Refused: ``unknown-user``, ``exists``, ``bad-entry`` or ``fixed-number``.
     """
     user = find_user(view, name)
-    _check_entry(entry)
+    _check_entry(entry, user.entry)
     if entry.uid != user.entry.uid:
         raise Refused("fixed-number", f"the uid of {name!r} stays {user.entry.uid}; delete and create to change it")
     if entry.name != name and view.user(entry.name) is not None:
@@ -226,7 +226,7 @@ def modify_group(view: AccountView, name: str, entry: GroupEntry) -> list[Change
         Refused: ``unknown-group``, ``exists``, ``bad-entry`` or ``fixed-number``.
     """
     group = find_group(view, name)
-    _check_entry(entry)
+    _check_entry(entry, group.entry)
     if entry.gid != group.entry.gid:
         raise Refused("fixed-number", f"the gid of {name!r} stays {group.entry.gid}; delete and create to change it")
     if entry.name != name and view.group(entry.name) is not None:
@@ -295,8 +295,8 @@ def _set(view: AccountView, key: Key, value: Value, default: Value | None = None
     return [Change(key, data, ABSENT if old is None else old.stamp)]
 
 
-def _check_entry(entry: UserEntry | GroupEntry) -> None:
-    problems = entry_problems(entry)
+def _check_entry(entry: UserEntry | GroupEntry, old: UserEntry | GroupEntry | None = None) -> None:
+    problems = admission_problems(entry, old)
     if problems:
         raise Refused("bad-entry", f"{entry.name!r} cannot be an account of the cluster: {'; '.join(problems)}")
 

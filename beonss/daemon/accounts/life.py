@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from beonss.core.accounts import intents
+from beonss.core.accounts.admission import word_problems
 from beonss.core.accounts.entries import Aging, GroupEntry, Kind, UserEntry
 from beonss.core.accounts.lookup import LocalNames
 from beonss.core.accounts.numbers import next_number
@@ -99,6 +100,7 @@ class AccountLife:
                 words(parameters, "home", f"/home/{name}"),
                 words(parameters, "shell", "/bin/sh"),
             )
+            _check_words(entry)
             aging = None if expires is None else Aging(expires=expires)
             changes: list[Change] = []
             if own_group:
@@ -130,6 +132,7 @@ class AccountLife:
                 _group_number(view, parameters.get("group"), old.gid),
                 *(words(parameters, word, getattr(old, word)) for word in ("gecos", "home", "shell")),
             )
+            _check_words(entry, old)
             changes = intents.modify_user(view, name, entry)
             if entry.name != old.name:
                 _check_unclaimed(view, "user", entry.name)
@@ -319,6 +322,11 @@ def check_floor(word: str, chosen: int, floor: int) -> None:
     """Refuse a number below the cluster's floor."""
     if chosen < floor:
         raise Refused("below-floor", f"{word} {chosen} is below the cluster's floor {floor}")
+
+
+def _check_words(entry: UserEntry, old: UserEntry | None = None) -> None:
+    if problems := word_problems(entry, old):
+        raise Refused("bad-entry", f"{entry.name!r} cannot be so: {'; '.join(problems)}")
 
 
 def _check_unclaimed(
