@@ -113,7 +113,7 @@ class HashingThreads:
     def _aside(self, work: Callable[[], T]) -> T:
         """Hash while everything else of the daemon goes first, where a thread may come back from that.
 
-        On Linux niceness belongs to the thread (sched(7)): who waits for a hash waits anyway, DNS need not. But a thread
+        On Linux niceness belongs to the thread (sched(7)): who waits for a hash waits anyway, DNS need not. But one
         that stays back holds up all others whenever it has the interpreter's lock, so it steps back for the hash only,
         and not at all where it lacks the right to return (CAP_SYS_NICE, or RLIMIT_NICE).
         """
