@@ -89,6 +89,8 @@ def _plain(description: Description) -> dict[str, str]:
         "dns.transfer": ", ".join(f"{grant.network or 'any'} {shown(grant.key or ())}" for grant in dns.grants),
         "dns.notify": ", ".join(map(str, dns.notify)),
         "dns.catalog": shown(dns.catalog) if dns.catalog else "",
+        "dns.forward": "; ".join(sorted(map(str, dns.forwarding.routes))),
+        "dns.forward.networks": ", ".join(map(str, dns.forwarding.networks)),
     }
 
 

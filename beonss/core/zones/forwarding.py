@@ -39,6 +39,9 @@ class Route:
     zone: DomainName
     upstreams: tuple[Upstream, ...]
 
+    def __str__(self) -> str:
+        return f"{shown(self.zone)} by {', '.join(map(str, self.upstreams))}"
+
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
