@@ -227,6 +227,8 @@ class Node:
         alarms = [*self.membership.alarms.values(), *self.presence.alarms()]
         if self._query_file is not None and self._query_file.alarm:
             alarms.append(self._query_file.alarm)
+        if self.link.problem:
+            alarms.append(self.link.problem)
         if self._refused_description:
             alarms.append(self._refused_description)
         if self.forwarder is not None and self.forwarder.counters()["down"]:
@@ -238,6 +240,8 @@ class Node:
         return alarms
 
     def _fresh(self) -> None:
+        # Another one where everything was taken over anew.
+        self.lookups.view = self.accounts.view
         first = self.proven is None
         self.proven = self.link.proven
         assert self.proven is not None

@@ -86,6 +86,8 @@ class NodeLink:
         self.connected: str | None = None
         self.since: float | None = None
         self.last_error = ""
+        #: What an administrator must look at in what the master says; empty without.
+        self.problem = ""
         self._candidates = candidates
         self._describe = description
         self._digest = digest
@@ -273,6 +275,19 @@ class NodeLink:
             self._proven = self._wall()
             for callback in list(self._fresh_listeners):
                 callback()
+
+    def forlorn(self, connection: NodeConnection, *, forlorn: bool) -> None:
+        """Note whether the only master knows of no account at all, though we do."""
+        if connection is self._connection:
+            self.problem = (
+                f"{connection.name}, the only master, knows of no account; what is memorized here is kept. Restore a "
+                f"backup there (beonss restore); if the cluster has begun again without accounts, this ends with the "
+                f"first one made"
+                if forlorn
+                else ""
+            )
+            if forlorn:
+                self.log.error("{text}", text=self.problem)
 
     def described(self, content: DescriptionContent) -> None:
         """Take the description."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.cluster.members import Roster
+from beonss.core.replication.memorizing import Memorizing
 from beonss.core.replication.registers import includes
 from beonss.errors import PeerError
 from beonss.net.asking import AskingConnection, check_greeting, take_roster
@@ -41,6 +42,9 @@ class NodeSide(Protocol):
     def fresh(self, connection: "NodeConnection") -> None:
         """Note that the memory is what the master had just now."""
 
+    def forlorn(self, connection: "NodeConnection", *, forlorn: bool) -> None:
+        """Note whether the only master knows of no account at all, though we do; then ours are kept."""
+
     def described(self, content: DescriptionContent) -> None:
         """Take the description."""
 
@@ -62,6 +66,7 @@ class NodeConnection(AskingConnection):
         self.place = place
         self.complete = False
         self._answer: int | None = None
+        self._memorizing = Memorizing()
 
     def opened(self) -> None:
         """Greet. What a node says of itself is no secret; who answers is looked at before anything is believed."""
@@ -105,8 +110,12 @@ class NodeConnection(AskingConnection):
 
     def ask(self, *, wait: bool) -> None:
         """Ask."""
+        self._memorizing.asked(everything=self.everything, alone=self._is_alone())
         super().ask(wait=wait)
         self._answer = None
+
+    def _is_alone(self) -> bool:
+        return len(self.node.membership.roster.joined()) == 1
 
     async def _batch(self, batch: Batch) -> None:
         roster = self.node.membership.roster
@@ -120,11 +129,31 @@ class NodeConnection(AskingConnection):
             raise PeerError("a batch is missing, or answers another question")
         self._expected += 1
         self._waiting = False
-        await self.node.replica.merge(content.rows, content.vector)
-        if content.vector is not None:
-            self.complete = True
-            self.node.fresh(self)
+        replica, anew = self.node.replica, self._memorizing.anew
+        await replica.merge(content.rows, content.vector if anew is None else None)
+        step = self._memorizing.merged(
+            content.rows, content.vector, replica.view, replica.vector, alone=self._is_alone()
+        )
+        if step == "again":
+            self.log.warn("{name} is the only master and has lost changes that are known here", name=self.name)
+            self.everything = True
+            self.ask(wait=False)
+        elif step == "keep":
+            self.node.forlorn(self, forlorn=True)
             self.ask(wait=True)
+        elif step == "conform":
+            assert anew is not None
+            assert content.vector is not None
+            await replica.conform(anew, content.vector)
+            self._done()
+        elif step == "fresh":
+            self._done()
+
+    def _done(self) -> None:
+        self.complete = True
+        self.node.forlorn(self, forlorn=False)
+        self.node.fresh(self)
+        self.ask(wait=True)
 
     def _description(self, document: DescriptionDocument) -> None:
         roster = self.node.membership.roster

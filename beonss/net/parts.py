@@ -5,7 +5,9 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from beonss.core.accounts.view import AccountView
 from beonss.core.cluster.members import Acceptance, Roster
+from beonss.core.replication.memorizing import Anew
 from beonss.core.replication.pulling import Page
 from beonss.core.replication.registers import Context, Register
 from beonss.wire.feed import DescriptionDocument
@@ -51,6 +53,13 @@ class Replica(Protocol):
 
     async def merge(self, rows: Iterable[Register], vector: Context | None = None) -> object:
         """Take rows durably; the vector holds with the last page only."""
+
+    async def conform(self, anew: Anew, vector: Context) -> None:
+        """Hold exactly what an answer to a question for everything held, its pages merged before."""
+
+    @property
+    def view(self) -> AccountView:
+        """What the registers mean."""
 
     async def digest(self, *, public_only: bool = False) -> tuple[Mapping[str, int], bytes]:
         """Return the vector and the digest of all registers, both of one moment."""

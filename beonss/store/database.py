@@ -424,6 +424,41 @@ class Database(LocalDatabase):
                     digests[True] += number
         return digests
 
+    def conform(self, stamps: Mapping[Key, Stamp], older: Iterable[Register], vector: Context) -> None:
+        """Hold exactly what another replica's answer to a question for everything held, in one transaction.
+
+        Args:
+            stamps: of all registers of the answer; what else is here goes.
+            older: those of them that do not beat what is here, and take its place all the same.
+            vector: the sender's; it takes the place of this one.
+
+        Raises:
+            MalformedError: a row or the vector cannot be what a master sent; nothing was changed.
+            StoreError: it could not be written.
+        """
+        rows = list(older)
+        for row in rows:
+            check_register(row)
+        check_vector(vector)
+        with self.transaction():
+            gone = [(self.cluster, *row.key) for row in self._all() if stamps.get(row.key) != row.stamp]
+            self._connection.executemany("DELETE FROM register WHERE cluster = ? AND object = ? AND field = ?", gone)
+            self._connection.executemany(
+                f"INSERT INTO register (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+                [(self.cluster, *to_row(row)) for row in {row.key: row for row in rows}.values()],
+            )
+            self._connection.execute("DELETE FROM overruled WHERE cluster = ?", (self.cluster,))
+            self._connection.execute("DELETE FROM vector WHERE cluster = ?", (self.cluster,))
+            # Written again with the transaction, whole.
+            self._stored_vector, self._vector = {}, {}
+            self._move_vector({stamp.origin: 0 for stamp in stamps.values()})
+            self._move_vector(vector)
+            self._digests, self._written = None, None
+
+    def _all(self) -> Iterator[Register]:
+        for batch in self.registers():
+            yield from batch
+
     # --- concurrent writes that lost ---------------------------------------------------------------------------------
 
     def overruled(self) -> list[Register]:

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from beonss.core.accounts.entries import Lock, UserEntry, encode
 from beonss.core.cluster.members import Roster, removed
-from beonss.core.replication.registers import Key
+from beonss.core.replication.registers import Key, Register, Stamp
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.node_link import NodeLink
 from beonss.daemon.replication.membership import Membership
@@ -28,6 +28,7 @@ from beonss.wire.documents import empty_roster
 from beonss.wire.feed import DescriptionContent
 
 SAM = "5" * 32
+PIPPIN = "6" * 32
 
 
 class Node:
@@ -325,6 +326,33 @@ async def test_a_node_s_silent_drift_is_found_and_healed() -> None:
         assert node.read(SAM) is None
         await until(lambda: node.read(SAM) == user("/bin/sh"), "it comes again")
         await until(lambda: node.link.age is not None and node.link.connected, "fresh again")
+
+
+@ensureDeferred
+async def test_what_the_only_master_lost_is_forgotten_though_its_numbers_were_used_again() -> None:
+    """The master was set back while the node was away, and wrote on until its vector covers the node's."""
+    async with Both("frodo", timing=replace(FAST, compare=0.2)) as both:
+        frodo = both.cluster["frodo"]
+        node = await both.node(timing=replace(FAST, compare=0.2))
+        await frodo.write(SAM, user("/bin/sh"))
+        await frodo.write(PIPPIN, user("/bin/sh"))
+        await until(lambda: node.read(PIPPIN), "both are known")
+        frodo_life = frodo.accounts.incarnation
+        # As if both had been written before the copy that was put back, and pippin's place taken by another since.
+        stamp = Stamp(1, frodo_life, frodo.accounts.vector[frodo_life])
+        other = Register(Key("7" * 32, "entry"), user("/bin/zsh"), stamp)
+
+        def set_back(database: Database) -> None:
+            database._connection.execute("DELETE FROM register WHERE object = ?", (PIPPIN,))
+            database.merge([other])
+            database.recount()
+
+        await frodo.accounts.run(set_back)
+        frodo.sync.port.feed._kept.clear()  # another process would have none
+        await until(lambda: node.read("7" * 32) and node.read(PIPPIN) is None, "it holds what the master holds")
+        assert node.read(SAM) == user("/bin/sh")
+        mine = await node.accounts.digest(public_only=True)
+        assert mine == await frodo.accounts.digest(public_only=True)
 
 
 @ensureDeferred

@@ -10,6 +10,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from beonss.core.accounts.view import AccountView
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.cluster.members import Member, MemberList, Roster, cluster_id
 from beonss.core.replication.registers import Key, Register, Stamp
@@ -53,10 +54,19 @@ class Memory:
     def __init__(self) -> None:
         self.vector: dict[str, int] = {}
         self.rows: list[Register] = []
+        self.view = AccountView()
+        self.conformed: list[Any] = []
+
+    async def conform(self, anew: Any, vector: Any) -> None:
+        self.conformed.append((anew, vector))
+        self.vector = dict(vector)
 
     async def merge(self, rows: Any, vector: Any = None) -> None:
         self.rows += rows
-        self.vector = {**self.vector, **(vector or {})}
+        self.view.apply(rows)
+        self.vector = {**(vector or {}), **self.vector} | {
+            origin: max(number, self.vector.get(origin, 0)) for origin, number in (vector or {}).items()
+        }
 
 
 class Side:
@@ -69,6 +79,7 @@ class Side:
         self.descriptions: list[DescriptionContent] = []
         self.masters: list[str] = []
         self.proofs = 0
+        self.forlorn_said = False
         self.refusals: list[str] = []
         self.transport = KeyedTransport(None if key is None else key.public_key())
         self.connection = NodeConnection(self.clock, FAST, self, Endpoint("10.5.0.1", 7653))
@@ -88,6 +99,9 @@ class Side:
 
     def fresh(self, connection: NodeConnection) -> None:
         self.proofs += 1
+
+    def forlorn(self, connection: NodeConnection, *, forlorn: bool) -> None:
+        self.forlorn_said = forlorn
 
     def described(self, content: DescriptionContent) -> None:
         self.descriptions.append(content)
@@ -191,6 +205,23 @@ def test_a_batch_that_is_forged_foreign_or_out_of_order_ends_the_connection(wron
     assert side.cut
     assert side.replica.rows == []
     assert side.replica.vector == {}
+    side.end()
+
+
+def test_what_the_only_master_has_lost_is_given_up_with_a_whole_answer_and_not_before() -> None:
+    side = greeted()
+    side.replica.vector = {LIFE: 5}
+    side.hear(batch())
+    assert side.transport.said() == [Question({}, False)]
+    assert (side.proofs, side.replica.conformed) == (0, [])
+    presence = Register(Key("5" * 32, "present"), b"{}", Stamp(1, LIFE, 2))
+    side.hear(batch(answer=8, vector=None))
+    assert side.replica.conformed == []
+    side.hear(batch(answer=8, number=1, rows=(presence,), vector={LIFE: 2}))
+    ((anew, vector),) = side.replica.conformed
+    assert (set(anew.stamps), vector) == ({ROW.key, presence.key}, {LIFE: 2})
+    assert side.transport.said() == [Question({LIFE: 2}, True)]
+    assert (side.proofs, side.forlorn_said) == (1, False)
     side.end()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support.registers import A, B, C, contexts, row
 
 from beonss.core.accounts.entries import is_public
+from beonss.core.replication.memorizing import Anew
 from beonss.core.replication.pulling import Acknowledged
 from beonss.core.replication.registers import (
     ABSENT,
@@ -463,3 +464,46 @@ def test_a_batch_of_the_start_is_read_without_sorting_all() -> None:
     plan = database._connection.execute(f"EXPLAIN QUERY PLAN {steps[0]}").fetchall()
     assert "TEMP B-TREE" not in str(plan)
     assert "PRIMARY KEY" in str(plan)
+
+
+# --- taking over what another has, less included ---------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_conforming_to_an_answer_makes_a_replica_equal_whatever_it_held(data: st.DataObject) -> None:
+    """Registers, vector and digest; rows that beat the other's, and rows that it never had, are gone."""
+    mine, other = memory("public"), memory("public")
+    pool = [
+        Register(Key(f"{number % 5:032x}", "entry"), b"%d" % number, Stamp(number % 4, origin, number))
+        for number in range(1, 12)
+        for origin in (A, B)
+    ]
+    for database in (mine, other):
+        for one in data.draw(st.lists(st.sampled_from(pool), max_size=8)):
+            database.merge([one], {one.stamp.origin: one.stamp.sequence})
+    anew = Anew()
+    for page in other.pages({}, limit=2):
+        mine.merge(page.rows)
+        anew.take(page.rows, mine.register)
+    mine.conform(anew.stamps, anew.older, other.vector())
+    assert contents(mine) == contents(other)
+    assert mine.vector() == other.vector()
+    assert mine.digest() == other.digest()
+    assert mine.recount()
+    assert not mine.unfinished()
+
+
+def test_what_was_conformed_to_is_there_after_closing(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    database = Database(path, "c", scope="public")
+    old, lost = row("f" * 32, "entry", b"9", 9, A, 9), row("1" * 32, "entry", b"3", 3, B, 3)
+    database.merge([old, lost], {A: 9, B: 3})
+    new = row("f" * 32, "entry", b"1", 1, A, 1)
+    database.conform({new.key: new.stamp}, [new], {A: 2})
+    with pytest.raises(MalformedError):
+        database.conform({}, [], {"no incarnation": 1})
+    database.close()
+    database = Database(path, "c", scope="public")
+    assert (contents(database), database.vector()) == ({new.key: new}, {A: 2})
+    database.close()

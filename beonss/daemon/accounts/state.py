@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from beonss.core.accounts.entries import is_public
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.incarnation import Verdict, judge
+from beonss.core.replication.memorizing import Anew
 from beonss.core.replication.pulling import Acknowledged, Page, Stalled, has_news, public_reach
 from beonss.core.replication.recent import RecentCommits
 from beonss.core.replication.registers import Change, Context, Register, covers
@@ -90,24 +91,12 @@ class Accounts:
             StoreError: it could not be read.
         """
 
-        def load(database: Database) -> tuple[AccountView, dict[str, int], dict[str, int], bytes | None, bytes | None]:
+        def load(database: Database) -> tuple[_Loaded, bytes | None, bytes | None]:
             self._recent.whole = not database.unfinished()
-            # The view is made here, in the writer's thread, so that the reactor is not held up.
-            view, packing = AccountView(), Packing()
-            # Nothing of it is ever garbage that only the collector finds. It must neither look at it again and again
-            # while it grows, nor later: each full collection would stop names and lookups for a second.
-            collecting = gc.isenabled()
-            gc.disable()
-            try:
-                view.load(database.packed(packing))
-            finally:
-                if collecting:
-                    gc.enable()
-            if packing.count > MANY:
-                gc.freeze()
-            return view, packing.high, database.vector(), database.meta("incarnation"), database.meta("machine")
+            return _load(database), database.meta("incarnation"), database.meta("machine")
 
-        self.view, self._public_high, self.vector, incarnation, machine = await self._run(load)
+        loaded, incarnation, machine = await self._run(load)
+        self.view, self._public_high, self.vector = loaded
         self._public_reach = public_reach(self._public_high, self.vector)
         self._incarnation = None if incarnation is None else incarnation.decode("ascii", "replace")
         self._recorded_machine = None if machine is None else machine.decode("utf-8", "replace")
@@ -233,6 +222,30 @@ class Accounts:
         if commit.strange and self.settled and mine and mine == self.incarnation:
             self._renew("a peer knows writes of this incarnation that were not made here")
         return commit.rows
+
+    async def conform(self, anew: Anew, vector: Context) -> None:
+        """Hold exactly what an answer to a question for everything held: for a node whose masters have lost something.
+
+        What is known stays known until it is done; then there is another view, and listeners are told of nothing.
+
+        Args:
+            anew: all pages of the answer, merged before.
+            vector: of its last page.
+
+        Raises:
+            MalformedError, StoreError: nothing was changed.
+        """
+
+        def work(database: Database) -> _Loaded:
+            database.conform(anew.stamps, anew.older, vector)
+            return _load(database)
+
+        def committed(loaded: _Loaded) -> None:
+            self.view, self._public_high, self.vector = loaded
+            self._recent = RecentCommits()
+            self._news = True
+
+        await self._run(work, committed)
 
     def _committed(self, commit: "_Commit") -> None:
         """Bring the memory up to what was committed, then tell everybody. Runs once per job, in their order."""
@@ -423,6 +436,31 @@ class Accounts:
 
     def _report(self, failure: Failure, what: str) -> None:
         self.log.failure("{what} failed", failure=failure, what=what)
+
+
+class _Loaded(NamedTuple):
+    """What is read from the disk: the view, the highest public number of each incarnation, and the vector."""
+
+    view: AccountView
+    high: dict[str, int]
+    vector: Mapping[str, int]
+
+
+def _load(database: Database) -> _Loaded:
+    """Read all registers; called in the writer's thread, so that the reactor is not held up."""
+    view, packing = AccountView(), Packing()
+    # Nothing of it is ever garbage that only the collector finds. It must neither look at it again and again while it
+    # grows, nor later: each full collection would stop names and lookups for a second.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        view.load(database.packed(packing))
+    finally:
+        if collecting:
+            gc.enable()
+    if packing.count > MANY:
+        gc.freeze()
+    return _Loaded(view, packing.high, database.vector())
 
 
 class _Commit(NamedTuple):
