@@ -39,6 +39,13 @@ from beonss.store.rows import COLUMNS, IS_PUBLIC, Packing, fingerprint, to_regis
 
 #: Bytes of values after which a page ends, whatever its limit of rows.
 PAGE_BYTES = 1 << 20
+#: Registers that are looked up at once: for a page of a thousand, half the time of one by one.
+_ASKED = 64
+_HELD = (
+    f"WITH wanted (o, f) AS (VALUES {', '.join(['(?, ?)'] * _ASKED)})"  # noqa: S608 - constants
+    # "CROSS": those that are wanted are looked up, not all looked through.
+    f" SELECT {COLUMNS} FROM wanted CROSS JOIN register ON cluster = ? AND object = o AND field = f"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +227,7 @@ class Database(LocalDatabase):
         loser = self._overruled_at(key)
         context = next_context(*(seen for seen in (old, loser) if seen is not None))
         new = Register(key, change.value, Stamp(time, incarnation, sequence), author, context)
-        self._put(old, new)
+        self._put([(old, new)])
         if loser is not None:
             self._drop_overruled(key)
         return new
@@ -246,12 +253,19 @@ class Database(LocalDatabase):
         if not rows and vector is not None and all(self._vector.get(o, 0) >= n for o, n in vector.items()):
             return []
         with self.transaction():
-            won = [row for row in rows if self._merge_one(row)]
+            held = self._held([row.key for row in rows])
+            puts: list[tuple[Register | None, Register]] = []
+            for row in rows:
+                old = held.get(row.key)
+                if self._wins(old, row):
+                    puts.append((old, row))
+                    held[row.key] = row
+            self._put(puts)
             self._move_vector({row.stamp.origin: 0 for row in rows})
             if vector is not None:
                 self._move_vector(vector)
             self._look_up_own(rows, vector or {})
-        return won
+        return [row for _, row in puts]
 
     def _look_up_own(self, rows: Sequence[Register], vector: Context) -> None:
         """Forget the own highest number where a peer knows a higher one (a restored or cloned machine)."""
@@ -262,28 +276,44 @@ class Database(LocalDatabase):
             ):
                 self._written = None
 
-    def _merge_one(self, row: Register) -> bool:
-        old = self.register(row.key)
-        if old is not None and self.scope == "all":
+    def _wins(self, old: Register | None, row: Register) -> bool:
+        """Say whether a register that came replaces the one held; a concurrent one that loses is noted."""
+        if old is None:
+            return True
+        if self.scope == "all":
             self._note_overruled(old, row)
-        if old is not None and not row.beats(old):
-            return False
-        self._put(old, row)
-        return True
+        return row.beats(old)
 
-    def _put(self, old: Register | None, new: Register) -> None:
-        self._connection.execute(
+    def _held(self, keys: Sequence[Key]) -> dict[Key, Register]:
+        """Return those registers that are here."""
+        held: dict[Key, Register] = {}
+        whole = len(keys) - len(keys) % _ASKED
+        for start in range(0, whole, _ASKED):
+            names = [name for key in keys[start : start + _ASKED] for name in key]
+            for row in self._connection.execute(_HELD, (*names, self.cluster)):
+                register = to_register(row)
+                held[register.key] = register
+        for key in keys[whole:]:
+            found = self.register(key)
+            if found is not None:
+                held[key] = found
+        return held
+
+    def _put(self, puts: Sequence[tuple[Register | None, Register]]) -> None:
+        """Store registers, each over the one that is held so far."""
+        self._connection.executemany(
             f"INSERT INTO register (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
             " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
             " origin = excluded.origin, sequence = excluded.sequence, author = excluded.author,"
             " context = excluded.context",
-            (self.cluster, *to_row(new)),
+            [(self.cluster, *to_row(new)) for _, new in puts],
         )
         if self._digests is not None:
-            delta = fingerprint(new) - (0 if old is None else fingerprint(old))
-            self._digests[False] += delta
-            if is_public(new.key.field):
-                self._digests[True] += delta
+            for old, new in puts:
+                delta = fingerprint(new) - (0 if old is None else fingerprint(old))
+                self._digests[False] += delta
+                if is_public(new.key.field):
+                    self._digests[True] += delta
 
     def _move_vector(self, vector: Context) -> None:
         for origin, sequence in vector.items():
@@ -400,7 +430,7 @@ class Database(LocalDatabase):
                     sequence += 1
                     stamp = Stamp(next_time(0, old), incarnation, sequence)
                     adopted.append(Register(old.key, old.value, stamp, old.author, next_context(old)))
-                    self._put(old, adopted[-1])
+                    self._put([(old, adopted[-1])])
             if adopted:
                 self._move_vector({incarnation: sequence})
             self._written = (incarnation, sequence)
