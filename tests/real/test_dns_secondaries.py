@@ -21,7 +21,8 @@ from support.secondaries import TsigKey, secondary
 
 ZONES = [ZONE, REVERSE, "5.0.0.0.0.0.d.f.ip6.arpa", STATIC]
 SERIAL = 2026112201
-KINDS = ["nsd", "knot", "bind"]
+#: A secondary, and how many processes answer it.
+SETS = [("nsd", 0), ("nsd", 2), ("knot", 0), ("bind", 0), ("bind", 2)]
 KEY = TsigKey("ns1.example", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ=")
 KEY_FILE = f'key "{KEY.name}" {{ algorithm hmac-sha256; secret "{KEY.secret}"; }};\n'
 KEYRING = dns.tsigkeyring.from_text({KEY.name: KEY.secret})
@@ -68,13 +69,16 @@ def disagreements(ours, theirs, kind):
     return count, wrong
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_secondary_answers_as_we_do_and_follows_changes(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "workers"), SETS)
+def test_a_secondary_answers_as_we_do_and_follows_changes(tmp_path, kind, workers):
     """Whole zones first; then a notification and, without delay, what changed; answers agree before and after."""
     port = free_port()
     transfer = f'allow = ["127.0.0.1"]\nnotify = [{{ address = "127.0.0.1", port = {port} }}]'
     path = write_cluster(tmp_path, transfer=transfer)
-    with dns_process(path) as server, secondary(kind, tmp_path, server.port, ZONES, port=port) as other:
+    with (
+        dns_process(path, workers=workers) as server,
+        secondary(kind, tmp_path, server.port, ZONES, port=port) as other,
+    ):
         for zone in ZONES:
             other.await_serial(zone, SERIAL if zone == STATIC else 7)
         count, wrong = disagreements(server.port, other.port, kind)
@@ -103,8 +107,8 @@ def test_a_secondary_answers_as_we_do_and_follows_changes(tmp_path, kind):
         assert state["failures"] == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_secondary_with_a_key_gets_the_zones_and_others_do_not(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "workers"), SETS)
+def test_a_secondary_with_a_key_gets_the_zones_and_others_do_not(tmp_path, kind, workers):
     """Questions, transfers and notifications are signed, and each side believes the other."""
     port = free_port()
     (tmp_path / "tsig.key").write_text(KEY_FILE)
@@ -115,7 +119,10 @@ allow     = [{{ key = "{KEY.name}" }}]
 notify    = [{{ address = "127.0.0.1", port = {port}, key = "{KEY.name}" }}]
 """
     path = write_cluster(tmp_path, transfer=transfer)
-    with dns_process(path) as server, secondary(kind, tmp_path, server.port, ZONES, port=port, key=KEY) as other:
+    with (
+        dns_process(path, workers=workers) as server,
+        secondary(kind, tmp_path, server.port, ZONES, port=port, key=KEY) as other,
+    ):
         other.await_serial(ZONE, 7)
         write_cluster(tmp_path, version=8, transfer=transfer)
         server.command(f"load {path}")
@@ -172,13 +179,14 @@ def zone_by_transfer(port, name, **options):
     return zone
 
 
-def test_dnspython_takes_a_zone_and_then_what_changed(tmp_path):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_dnspython_takes_a_zone_and_then_what_changed(tmp_path, workers):
     """A third reader, with and without a signature; and a client that is up to date gets a single record."""
     (tmp_path / "tsig.key").write_text(KEY_FILE)
     (tmp_path / "tsig.key").chmod(0o600)
     transfer = f'key_files = ["tsig.key"]\nallow = ["127.0.0.9", {{ key = "{KEY.name}" }}]'
     path = write_cluster(tmp_path, transfer=transfer)
-    with dns_process(path) as server:
+    with dns_process(path, workers=workers) as server:
         zone = zone_by_transfer(server.port, ZONE, keyring=KEYRING)
         assert len(zone.nodes) > 70
         write_cluster(tmp_path, version=8, login="10.5.0.78", transfer=transfer)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ class DNSProcess:
 
 @contextlib.contextmanager
 def dns_process(
-    description: Path = EXAMPLE, hosts: tuple[str, ...] = ("127.0.0.1",), *, complaint: str = ""
+    description: Path = EXAMPLE, hosts: tuple[str, ...] = ("127.0.0.1",), *, complaint: str = "", workers: int = 0
 ) -> Iterator[DNSProcess]:
     """Run a server; at the end it must stop by itself, with exit code 0 and nothing on standard error.
 
@@ -48,6 +49,7 @@ def dns_process(
         description: what it serves.
         hosts: where it listens.
         complaint: what it must have logged as an error instead of nothing.
+        workers: how many processes answer; 0: the server itself.
     """
     process = subprocess.Popen(
         dns_command(description, *hosts),
@@ -56,6 +58,7 @@ def dns_process(
         stderr=subprocess.PIPE,
         text=True,
         cwd=CHECKOUT,
+        env={**os.environ, "BEONSS_TEST_WORKERS": str(workers)},
     )
     try:
         yield DNSProcess(process)

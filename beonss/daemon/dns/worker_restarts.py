@@ -5,8 +5,10 @@ from typing import Final
 
 #: Seconds that a process must have run for its end to count as the first one.
 STEADY: Final = 10.0
-#: Seconds until the next start after the second, third ... end in a row; the first costs nothing.
-DELAYS: Final = (0.1, 0.5, 2.0, 5.0, 10.0)
+#: So many ends in a row cost nothing, for a start costs milliseconds.
+FREE: Final = 3
+#: Seconds until the next start after those that follow.
+DELAYS: Final = (0.5, 2.0, 5.0, 10.0)
 #: Seconds that the end of a process stays an alarm.
 REMEMBERED: Final = 600.0
 
@@ -35,8 +37,7 @@ class Restarts:
         self.count += 1
         self._ends.append(now)
         self._reason = ""
-        # A process that worked is replaced at once, one that dies young only the first time.
-        return 0.0 if self._row <= 1 else DELAYS[min(self._row - 2, len(DELAYS) - 1)]
+        return 0.0 if self._row <= FREE else DELAYS[min(self._row - FREE, len(DELAYS)) - 1]
 
     def explain(self, reason: str) -> None:
         """Say why the last one ended."""

@@ -19,6 +19,7 @@ from twisted.logger import Logger, LogLevel
 from beonss.daemon.dns.worker_forks import Forks, buried
 from beonss.daemon.dns.worker_restarts import Restarts
 from beonss.errors import MalformedError
+from beonss.net.dns.forward import GAUGES as FORWARD_GAUGES
 from beonss.net.dns.server import DNSCounters, DNSServer
 from beonss.net.dns.tap import QueryTap
 from beonss.net.dns.tcp import DNSStreams, StreamLimits, TCPListener
@@ -417,6 +418,8 @@ class DNSWorkers:
 
     def _add_former(self, process: _Process) -> None:
         kept = {name: value for name, value in process.counters.items() if name not in _GAUGES}
+        if isinstance(told := kept.get("fallback"), dict):
+            kept["fallback"] = {name: value for name, value in told.items() if name not in FORWARD_GAUGES}
         _add(kept, self._former, self._former_codes, self._former_fallback)
         process.counters = {}
 

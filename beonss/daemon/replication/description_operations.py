@@ -1,6 +1,6 @@
 """What ``beonss apply`` and ``beonss description`` ask of a master on its control socket."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,7 @@ class DescriptionOperations:
         sync: knows which description the others have.
         membership: who the masters are.
         name: of this master.
+        settled: fires when everything on this master answers out of the description in force.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class DescriptionOperations:
         sync: Sync,
         membership: Membership,
         name: str,
+        settled: Callable[[], Awaitable[None]],
     ) -> None:
+        self._settled = settled
         self._reactor = reactor
         self._publication = publication
         self._sync = sync
@@ -158,6 +161,8 @@ class DescriptionOperations:
             ) from None
         # The commit is followed at once; this is for the case that following failed for another reason.
         self._publication.follow()
+        # Whoever asks after we answered must not get the old names.
+        await self._settled()
         await self._tell(report)
         return {"version": self._publication.now.published.version, "changed": True}
 
@@ -186,10 +191,18 @@ class DescriptionOperations:
 
 
 def description_operations(
-    reactor: Any, publication: Publication, sync: Sync, membership: Membership, name: str
+    reactor: Any,
+    publication: Publication,
+    sync: Sync,
+    membership: Membership,
+    *,
+    name: str,
+    settled: Callable[[], Awaitable[None]],
 ) -> Mapping[str, Operation]:
     """Return the operations ``description``, ``description.check`` and ``description.apply``."""
-    operations = DescriptionOperations(reactor, publication=publication, sync=sync, membership=membership, name=name)
+    operations = DescriptionOperations(
+        reactor, publication=publication, sync=sync, membership=membership, name=name, settled=settled
+    )
     return operations.table()
 
 

@@ -1,6 +1,6 @@
 """When a DNS process is started again: at once if it worked, ever later if it dies young."""
 
-from beonss.daemon.dns.worker_restarts import DELAYS, REMEMBERED, STEADY, Restarts
+from beonss.daemon.dns.worker_restarts import DELAYS, FREE, REMEMBERED, STEADY, Restarts
 
 
 def test_one_that_worked_is_replaced_at_once_however_often():
@@ -11,8 +11,8 @@ def test_one_that_worked_is_replaced_at_once_however_often():
 
 def test_one_that_dies_young_waits_ever_longer_but_never_for_ever():
     restarts = Restarts()
-    waits = [restarts.delay(1000.0 + number, 1000.0 + number) for number in range(len(DELAYS) + 5)]
-    assert waits == [0.0, *DELAYS, *[DELAYS[-1]] * 4]
+    waits = [restarts.delay(1000.0 + number, 1000.0 + number) for number in range(FREE + len(DELAYS) + 4)]
+    assert waits == [*[0.0] * FREE, *DELAYS, *[DELAYS[-1]] * 4]
     assert restarts.delay(2000.0, 2000.0 - STEADY) == 0.0
     assert restarts.delay(2001.0, 2001.0) == 0.0
 
