@@ -1,0 +1,152 @@
+"""Aliases of ours that lead elsewhere: followed where names elsewhere are looked up, and only there."""
+
+from ipaddress import ip_address, ip_network
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+from support.dns_names import Names
+from twisted.internet.defer import Deferred
+
+from beonss.core.zones.overlay import Overlay, StaticRecord
+from beonss.core.zones.overlay_zone import OverlaidZones
+from beonss.core.zones.records import AddressData, NameData, Record, domain
+from beonss.net.dns.server import DNSServer
+
+ZONE = "fellow.aero.org"
+CLIENT = "10.5.2.3"
+
+
+def static(owner, kind, data):
+    return StaticRecord(Record(domain(f"{owner}.{ZONE}"), kind, 600, data))
+
+
+ZONES = OverlaidZones(
+    Names(),
+    Overlay([
+        static("outside", 5, NameData(domain("www.example.com"))),
+        static("twice", 5, NameData(domain(f"outside.{ZONE}"))),
+        static("inside", 5, NameData(domain(f"srv.{ZONE}"))),
+        static("nowhere", 5, NameData(domain(f"nosuch.{ZONE}"))),
+        static("loop", 5, NameData(domain(f"loop.{ZONE}"))),
+        static("srv", 1, AddressData(ip_address("192.0.2.9"))),
+        static("sub", 39, NameData(domain("example.net"))),
+    ]),
+)  # fmt: skip
+
+
+class Elsewhere:
+    """A fallback that answers at once, later, or not at all."""
+
+    networks = (ip_network("10.5.0.0/16"),)
+
+    def __init__(self, rcode=0, records=("192.0.2.80",), *, later=False, flags=0, silent=False):
+        self.rcode, self.records, self.later, self.flags, self.silent = rcode, records, later, flags, silent
+        self.asked = []
+        self.waiting = None
+
+    def forward(self, query, packet, asker, *, tcp):
+        self.asked.append((query.text, query.type, tcp))
+        if self.silent:
+            self.waiting = Deferred()
+            return self.waiting
+        asked = dns.message.from_wire(b"\0\1\1\0\0\1\0\0\0\0\0\0" + query.question)
+        reply = dns.message.make_response(asked, recursion_available=True)
+        reply.set_rcode(self.rcode)
+        reply.flags |= self.flags
+        for text in self.records:
+            reply.answer.append(dns.rrset.from_text(asked.question[0].name, 300, "IN", "A", text))
+        if not self.later:
+            return reply.to_wire()
+        self.waiting = Deferred()
+        self.reply = reply.to_wire()
+        return self.waiting
+
+    def counters(self):
+        return {}
+
+    def retire(self):
+        pass
+
+
+def ask(elsewhere, name, kind="A", *, tcp=False, **options):
+    server = DNSServer(ZONES, fallback=elsewhere)
+    packet = dns.message.make_query(f"{name}.{ZONE}", kind, id=9, **options).to_wire()
+    reply = server.respond(packet, CLIENT, tcp=tcp)
+    if isinstance(reply, Deferred):
+        assert not reply.called
+        elsewhere.waiting.callback(None if elsewhere.silent else elsewhere.reply)
+        reply = reply.result
+    assert isinstance(reply, bytes)
+    return dns.message.from_wire(reply)
+
+
+def said(reply):
+    return [(str(rrset.name).partition(".")[0], rrset[0].to_text()) for rrset in reply.answer]
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("tcp", [False, True])
+def test_alias_and_address_stand_in_one_reply(later, tcp):
+    elsewhere = Elsewhere(later=later)
+    reply = ask(elsewhere, "twice", tcp=tcp)
+    assert said(reply) == [("twice", f"outside.{ZONE}."), ("outside", "www.example.com."), ("www", "192.0.2.80")]
+    assert (reply.id, reply.rcode()) == (9, 0)
+    assert reply.flags & dns.flags.RA
+    assert elsewhere.asked == [("www.example.com", 1, True)]
+
+
+def test_one_made_by_dname_too():
+    reply = ask(Elsewhere(), "x.sub")
+    assert [rdata for _, rdata in said(reply)] == ["example.net.", "x.example.net.", "192.0.2.80"]
+
+
+@pytest.mark.parametrize(("name", "kind", "options"), [
+    ("outside", "CNAME", {}), ("outside", "ANY", {}), ("outside", "A", {"flags": 0}), ("inside", "A", {}),
+    ("nowhere", "A", {}), ("loop", "A", {}), ("srv", "A", {}), ("nosuch", "A", {}),
+])  # fmt: skip
+def test_what_needs_nobody_else_asks_nobody(name, kind, options):
+    elsewhere = Elsewhere()
+    ask(elsewhere, name, kind, **options)
+    assert elsewhere.asked == []
+
+
+def test_strangers_get_the_alias_alone():
+    elsewhere = Elsewhere()
+    server = DNSServer(ZONES, fallback=elsewhere)
+    reply = server.respond(dns.message.make_query(f"outside.{ZONE}", "A").to_wire(), "192.0.2.1", tcp=False)
+    assert said(dns.message.from_wire(reply)) == [("outside", "www.example.com.")]
+    assert elsewhere.asked == []
+
+
+def test_a_name_that_does_not_exist_there():
+    reply = ask(Elsewhere(3, ()), "outside")
+    assert (reply.rcode(), said(reply)) == (dns.rcode.NXDOMAIN, [("outside", "www.example.com.")])
+
+
+@pytest.mark.parametrize("elsewhere", [
+    Elsewhere(2, ()), Elsewhere(5, ()), Elsewhere(silent=True), Elsewhere(flags=dns.flags.TC, records=()),
+    Elsewhere(records=[f"192.0.{number}.1" for number in range(200)]),
+], ids=["servfail", "refused", "silent", "truncated", "too many"])  # fmt: skip
+def test_what_is_not_known_fails_as_a_whole(elsewhere):
+    """An alias without an address would pass for a name that has none."""
+    reply = ask(elsewhere, "outside")
+    assert (reply.rcode(), reply.answer) == (dns.rcode.SERVFAIL, [])
+
+
+def test_it_is_kept_for_nobody():
+    """The forwarder's cache knows how long each part may be kept."""
+    server = DNSServer(ZONES, fallback=Elsewhere())
+    packet = dns.message.make_query(f"outside.{ZONE}", "A").to_wire()
+    for _ in range(2):
+        server.respond(packet, CLIENT, tcp=False)
+    assert len(server.fallback.asked) == 2
+
+
+def test_what_does_not_fit_is_truncated():
+    elsewhere = Elsewhere(records=[f"192.0.{number}.1" for number in range(100)])
+    reply = ask(elsewhere, "outside")
+    assert (bool(reply.flags & dns.flags.TC), reply.answer) == (True, [])
+    assert len(ask(elsewhere, "outside", tcp=True).answer[1]) == 100
