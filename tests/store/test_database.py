@@ -23,7 +23,7 @@ from beonss.core.replication.registers import (
     covers,
 )
 from beonss.errors import MalformedError, Refused, StoreError
-from beonss.store.database import Database
+from beonss.store.database import PAGE_BYTES, Database
 from beonss.store.failures import DiskFullError, UnusableStoreError
 
 KEY = Key("f" * 32, "password")
@@ -253,6 +253,34 @@ def test_an_answer_ends_a_page_when_its_values_are_large() -> None:
     for number in range(4):
         write(database, b"x" * 700_000, key=Key(f"{number}" * 32, "entry"))
     assert [len(page.rows) for page in database.pages({})] == [2, 2]
+
+
+@pytest.mark.parametrize("limit", [1, 63, 64, 65, 100, 1000])
+def test_long_answers_are_cut_and_merged_as_short_ones_are(limit: int) -> None:
+    """Rows are read and looked up many at once; a large one among them still ends its page."""
+    sender, whole, single = memory(), memory(), memory()
+    for number in range(300):
+        size = 900_000 if number % 100 == 70 else 10
+        write(sender, b"x" * size, key=Key(f"{number:032d}", "entry"), wall=100 + number % 7)
+    for number in range(0, 300, 3):
+        # Held already, some of it older and some newer than what comes.
+        mine = row(f"{number:032d}", "entry", b"mine", time=99 + number % 9, origin=B, sequence=1 + number)
+        for replica in (whole, single):
+            replica.merge([mine])
+    whole.digest()
+    pages = list(sender.pages({}, limit=limit))
+    assert [register for page in pages for register in page.rows] == [r for batch in sender.registers() for r in batch]
+    for page in pages:
+        assert len(page.rows) <= limit
+        assert sum(len(register.value) for register in page.rows[:-1]) < PAGE_BYTES
+        won = whole.merge([*page.rows, *page.rows], page.vector)
+        assert won == [register for each in page.rows for register in single.merge([each])]
+        single.merge([], page.vector)
+    assert contents(whole) == contents(single)
+    assert whole.digest() == single.digest()
+    assert whole.recount()
+    assert whole.overruled() == single.overruled()
+    assert whole.vector() == single.vector()
 
 
 def test_nothing_new_is_one_empty_page_with_the_vector() -> None:
