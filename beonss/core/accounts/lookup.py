@@ -18,14 +18,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from beonss.core.accounts.entries import Kind, UserEntry
 from beonss.core.accounts.view import AccountView, Group, User
 from beonss.errors import Unavailable
 
 Address = IPv4Address | IPv6Address
-T = TypeVar("T")
 
 MASTER = "master"
 SELF = "self"
@@ -132,6 +131,25 @@ class LocalNames:
         self._users, self._groups = frozenset(users), frozenset(groups)
         self._user_names, self._uids = {name for name, _ in self._users}, {uid for _, uid in self._users}
         self._group_names, self._gids = {name for name, _ in self._groups}, {gid for _, gid in self._groups}
+
+    @property
+    def user_count(self) -> int:
+        """How many users the local files hold."""
+        return len(self._users)
+
+    def meant(
+        self, by_name: Callable[[str], User | None], by_uid: Callable[[int], User | None], floor: int
+    ) -> set[User]:
+        """Return the users that have a name or uid in the local files, or a uid below a floor.
+
+        Args:
+            by_name: finds a user.
+            by_uid: likewise.
+            floor: uids below are meant too.
+        """
+        found = {by_name(name) for name in self._user_names}
+        found.update(by_uid(uid) for uid in {*self._uids, *range(floor)})
+        return {user for user in found if user is not None}
 
     def own_user(self, name: str, uid: int) -> bool:
         """Say whether the local files hold another account of this name or uid."""
@@ -319,7 +337,13 @@ class Lookups:
     def kept_back(self) -> Iterator[KeptBack]:
         """Return the accounts and groups of the cluster that are not served here: each is worth a look."""
         rules, local, view = self.rules, self.local, self._accounts()
-        for name, uid in view.user_names():
+        # Whoever watches the status asks every few seconds: of 100,000 accounts only those are looked at that can be
+        # meant, unless the local files hold as many (a target delivers there).
+        users: Iterable[tuple[str, int]] = view.user_names()
+        if local.user_count + rules.uid_floor < view.count("user"):
+            people = local.meant(view.user, view.user_by_uid, rules.uid_floor)
+            users = sorted((user.entry.name, user.entry.uid) for user in people)
+        for name, uid in users:
             if uid < rules.uid_floor:
                 yield KeptBack("user", name, uid, f"its uid is below {rules.uid_floor}, where accounts are local")
             elif local.own_user(name, uid):

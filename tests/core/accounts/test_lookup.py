@@ -280,3 +280,23 @@ class TestFellowship:
         for ether in compiled.ethers():
             assert compiled.ether(ether.name) == ether
             assert compiled.ether_by_address(ether.address) == ether
+
+
+@pytest.mark.parametrize("floor", [0, 40, 5003, 5020, 6000])
+def test_what_is_kept_back_of_many_is_found_without_looking_at_all(floor):
+    """Both ways tell the same: through those that can be meant, and through all."""
+    rows = Rows()
+    for number in range(60):
+        rows.user(f"u{number}", (30 if number < 9 else 5000) + number)
+    view = AccountView(rows.rows)
+    local = LocalNames([("u3", 33), ("u7", 90), ("root", 0), ("other", 5015), ("u20", 31)], [("g", 5003)])
+    lookups = Lookups(None, view, local=local, rules=Rules(floor, floor))
+    told = {(kept.name, kept.number, kept.reason) for kept in lookups.kept_back()}
+    assert (local.user_count + floor < 60) == (floor < 55)
+    expected = {
+        (user.entry.name, user.entry.uid)
+        for user in view.users()
+        if user.entry.uid < floor or local.own_user(user.entry.name, user.entry.uid)
+    }
+    assert {(name, number) for name, number, _ in told} == expected
+    assert len(expected) >= 4
