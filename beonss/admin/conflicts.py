@@ -65,10 +65,12 @@ def show(found: Mapping[str, Any]) -> None:
     for one in found["overruled"]:
         lost, stands = one["lost"], one["stands"]
         click.echo(
-            f"{plain(one['account'])}: {plain(one['field'])}{_words(lost)} by {plain(lost['author'])} "
-            f"({when_text(lost['time'])}) lost against{_words(stands)} by {plain(stands['author'])} "
-            f"({when_text(stands['time'])}), written at the same time"
+            f"{one['id'][:SHORT]}  {plain(one['account'])}: {plain(one['about'])}{_words(lost)} "
+            f"by {plain(lost['author'])} ({when_text(lost['time'])}) lost against{_words(stands)} "
+            f"by {plain(stands['author'])} ({when_text(stands['time'])}), written at the same time"
         )
+    if found["overruled"]:
+        click.echo("bring them back or forget them: beonss conflicts reassert, dismiss")
 
 
 def _words(side: Mapping[str, Any]) -> str:
@@ -109,3 +111,28 @@ def keep(identifier: str, control: str | None, as_json: bool, dry_run: bool) -> 
 def delete(identifier: str, control: str | None, as_json: bool, dry_run: bool) -> None:
     """Delete an account in conflict, served or not, for good."""
     ask("conflicts.delete", [{"id": identifier}], control=control, as_json=as_json, dry_run=dry_run)
+
+
+@command.command(name="dismiss")
+@click.argument("identifier", metavar="[ID]", required=False)
+@click.option("--field", metavar="FIELD", help="Only what lost of this part of the account.")
+@click.option("--all", "everything", is_flag=True, help="All writes that lost.")
+@change_options
+def dismiss(
+    identifier: str | None, *, field: str | None, everything: bool, control: str | None, as_json: bool, dry_run: bool
+) -> None:
+    """Forget writes that lost against one made at the same time: what stands is right. On all masters."""
+    if (identifier is None) != everything or (everything and field is not None):
+        raise click.UsageError("either ID, perhaps with --field, or --all")
+    request = {"id": identifier, "field": field, "all": everything}
+    ask("conflicts.dismiss", [request], control=control, as_json=as_json, dry_run=dry_run)
+
+
+@command.command(name="reassert")
+@click.argument("identifier", metavar="ID")
+@click.option("--field", metavar="FIELD", help="Which part of the account, where several lost.")
+@change_options
+def reassert(identifier: str, *, field: str | None, control: str | None, as_json: bool, dry_run: bool) -> None:
+    """Bring back a write that lost against one made at the same time. No password can be: none that lost is kept."""
+    request = {"id": identifier, "field": field}
+    ask("conflicts.reassert", [request], control=control, as_json=as_json, dry_run=dry_run)

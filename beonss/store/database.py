@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from beonss.core.accounts.entries import is_public
+from beonss.core.accounts.entries import AGING, PASSWORD, is_public
 from beonss.core.replication.packed import Cells
 from beonss.core.replication.publication import DESCRIPTION
 from beonss.core.replication.pulling import Page
@@ -500,9 +500,10 @@ class Database(LocalDatabase):
     # --- concurrent writes that lost ---------------------------------------------------------------------------------
 
     def overruled(self) -> list[Register]:
-        """Return the last concurrent write that lost of each public register, until somebody who saw both writes.
+        """Return the last concurrent write that lost of each register, until somebody who saw both writes.
 
-        The description's register is among them, though nodes do not get it.
+        Of a password nothing is kept but that it was written, when and by whom. The description's register is among
+        them, though nodes do not get it.
         """
         rows = self._connection.execute(
             f"SELECT {COLUMNS} FROM overruled WHERE cluster = ? ORDER BY object, field",  # noqa: S608 - constants
@@ -524,8 +525,11 @@ class Database(LocalDatabase):
         winner, loser = (new, old) if new.beats(old) else (old, new)
         if known is not None and winner.saw(known):
             self._drop_overruled(old.key)
-        # Hashes that lost are not kept, and the same value written twice is nothing to show.
-        shown = is_public(old.key.field) or old.key == DESCRIPTION
+        # Hashes that lost are not kept, only that and whose; and the same value written twice is nothing to show.
+        field = old.key.field
+        shown = is_public(field) or field in {PASSWORD, AGING} or old.key == DESCRIPTION
+        if field == PASSWORD:
+            loser = Register(loser.key, b"", loser.stamp, loser.author, loser.context)
         if shown and concurrent(old, new) and old.value != new.value:
             self._contested.add(old.key)
             self._connection.execute(

@@ -304,6 +304,14 @@ class TestConflicts:
         output = run("conflicts")
         assert "user frodo (1001): entry shell=/bin/csh by root@gamgee" in output
         assert "lost against shell=/bin/zsh by root@frodo" in output
+        assert "beonss conflicts reassert, dismiss" in output
+        identifier = output.splitlines()[0].split()[0]
+        run("conflicts dismiss", 2)
+        run(f"conflicts dismiss {identifier} --all", 2)
+        assert run(f"conflicts dismiss {identifier} --dry-run").startswith("would be done: 1 writes")
+        assert run(f"conflicts reassert {identifier}").startswith("user frodo (1001) has again what root@gamgee made")
+        assert view(daemon).user("frodo").entry.shell == "/bin/csh"
+        assert run("conflicts dismiss --all") == "1 writes that lost are dismissed\n"
 
 
 class TestExport:

@@ -121,14 +121,49 @@ def test_the_same_number_and_name_while_apart(cluster, masters, beonss):
     assert numbers["bilbo"] != 7000 == numbers["merry"]
 
 
-def test_a_write_that_lost_is_shown(masters, beonss):
+def test_a_write_that_lost_is_shown_brought_back_and_gone_on_both(cluster, masters, beonss):
     """Both changed rosie's entry while they were apart; the later one stands, and says against whom."""
+    machine, lost = next(
+        (machine, one)
+        for machine in masters
+        for one in json.loads(beonss(machine, "conflicts", "list", "--json"))["overruled"]
+        if one["account"].startswith("user rosie")
+    )
+    assert lost["lost"]["author"] == "root@frodo"
+    assert lost["lost"]["value"]["shell"] == "/bin/zsh"
+    beonss(machine, "conflicts", "reassert", lost["id"][:8], "--field", "entry")
+
+    def settled():
+        entries = [one.nslcd.user("rosie") for one in masters]
+        return all(entry is not None and entry[6] == "/bin/zsh" for entry in entries) and not any(
+            json.loads(beonss(one, "conflicts", "list", "--json"))["overruled"] for one in masters
+        )
+
+    wait_until(settled, "rosie's shell is back on both, and nothing is overruled")
+
+
+def test_of_two_passwords_set_apart_the_lost_one_is_told_and_dismissed_everywhere(cluster, masters, beonss):
     frodo, gamgee = masters
-    told = json.loads(beonss(frodo, "conflicts", "list", "--json"))["overruled"]
-    told += json.loads(beonss(gamgee, "conflicts", "list", "--json"))["overruled"]
-    lost = [one for one in told if one["account"].startswith("user rosie")]
-    assert lost[0]["lost"]["author"] == "root@frodo"
-    assert lost[0]["lost"]["value"]["shell"] == "/bin/zsh"
+    gamgee.stop()
+    set_password(cluster, frodo, "merry")
+    frodo.stop()
+    cluster.start(gamgee)
+    set_password(cluster, gamgee, "merry")
+    cluster.start(frodo)
+
+    def overruled(machine):
+        return json.loads(beonss(machine, "conflicts", "list", "--json"))["overruled"]
+
+    wait_until(lambda: overruled(frodo) or overruled(gamgee), "it is known that one lost")
+    # Whoever held the one that lost when the other came knows; it goes nowhere else.
+    machine, [one] = next((machine, overruled(machine)) for machine in masters if overruled(machine))
+    assert (one["field"], one["lost"]["author"]) == ("password", "root@frodo")
+    assert one["stands"]["author"] == "root@gamgee"
+    assert "$" not in json.dumps(one)
+    assert "not kept anywhere" in beonss(machine, "conflicts", "reassert", one["id"][:8], code=1)
+    beonss(machine, "conflicts", "dismiss", "--all")
+    wait_until(lambda: not overruled(frodo) and not overruled(gamgee), "it is forgotten on both")
+    assert gamgee.nslcd.login("merry", PASSWORD)
 
 
 def test_every_command_left_a_line_in_the_audit_log(masters):

@@ -367,6 +367,9 @@ def test_a_hash_that_lost_is_not_kept_and_an_equal_value_is_no_conflict() -> Non
     database.merge(
         [row("f" * 32, "password", b"other", time=200, origin=B), row("f" * 32, "entry", b"same", time=200, origin=B)]
     )
+    [lost] = database.overruled()
+    assert (lost.key.field, lost.value, lost.author) == ("password", b"", "root@frodo")
+    write(database, b"new", wall=300)
     assert database.overruled() == []
 
 

@@ -5,15 +5,19 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from beonss.core.accounts import contested, intents
-from beonss.core.accounts.entries import ENTRY, LOCK, GroupEntry, Kind, Lock, UserEntry, decode
+from beonss.core.accounts.entries import ENTRY, MEMBER_PREFIX, PASSWORD, GroupEntry, Kind, UserEntry, decode
+from beonss.core.accounts.overruled import dismissal, find_overruled, lost_value, reassertion, told
 from beonss.core.accounts.view import AccountView, Conflict
 from beonss.core.replication.registers import Change, Key, Register
 from beonss.daemon.accounts.changes import AccountChanges, Decide, Decision, changing
 from beonss.daemon.accounts.life import AccountLife, Floors, check_floor
-from beonss.daemon.parameters import Parameters, number
-from beonss.errors import MalformedError
+from beonss.daemon.parameters import Parameters, flag, number, words
+from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.wire.control import text_parameter
+
+#: Accounts named in an audit line.
+_NAMED = 5
 
 
 class Store(Protocol):
@@ -25,6 +29,9 @@ class Store(Protocol):
 
     async def overruled(self) -> list[Register]:
         """Return concurrent writes that lost."""
+
+    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
+        """Make changes durable here, all or none."""
 
 
 class ConflictOperations:
@@ -60,7 +67,7 @@ class ConflictOperations:
         id, text, and who made it when. ``targets``: texts. ``overruled``: writes made elsewhere at the same time.
         """
         view = self._accounts.view
-        overruled = [told for row in await self._accounts.overruled() for told in _overruled(view, row)]
+        overruled = [_overruled(view, row) for row in told(view, await self._accounts.overruled())]
         return {
             "accounts": [_conflict(view, conflict) for conflict in view.conflicts()],
             "targets": list(self._foreign()),
@@ -94,6 +101,46 @@ class ConflictOperations:
         """Delete the object whose id begins with ``id``."""
         return _settle(parameters, intents.delete_object, "deleted")
 
+    async def dismiss(self, parameters: Parameters, peer: Peer, report: Report) -> Mapping[str, Any]:  # noqa: ARG002
+        """Let what stands stand, of the account whose id begins with ``id`` (perhaps one ``field``), or of ``all``."""
+        everything, field = flag(parameters, "all"), words(parameters, "field", "") or None
+        prefix = "" if everything else text_parameter(parameters, "id", 64)
+        rows = await self._accounts.overruled()
+        renewals: list[str] = []
+
+        def decide(view: AccountView) -> Decision:
+            found = told(view, rows) if everything else find_overruled(view, rows, prefix, field)
+            renewals[:] = [name for row in found if (name := _to_renew(view, row)) is not None]
+            about = ", ".join(sorted({view.describe(row.key.object) for row in found})[:_NAMED])
+            message = f"{len(found)} writes that lost are dismissed" if found else "there is no write that lost"
+            return Decision(dismissal(view, found), about, message, detail="dismissed")
+
+        dry_run = flag(parameters, "dry_run")
+        answer = await self._changes.carry_out("conflicts-dismiss", prefix, decide, peer.uid, dry_run=dry_run)
+        if not dry_run:
+            # The password was written again, and what was demanded of it has to be demanded of this one.
+            for name in renewals:
+                await self._accounts.write(intents.demand_renewal(self._accounts.view, name), self._changes.author)
+        return answer
+
+    async def reassert(self, parameters: Parameters, peer: Peer, report: Report) -> Mapping[str, Any]:  # noqa: ARG002
+        """Bring back the write that lost, of the account whose id begins with ``id`` (perhaps of one ``field``)."""
+        prefix, field = text_parameter(parameters, "id", 64), words(parameters, "field", "") or None
+        rows = await self._accounts.overruled()
+
+        def decide(view: AccountView) -> Decision:
+            found = find_overruled(view, rows, prefix, field)
+            if len(found) > 1:
+                fields = ", ".join(row.key.field for row in found)
+                raise Refused("ambiguous", f"several parts of it lost; say which with --field: {fields}")
+            about = view.describe(found[0].key.object)
+            message = f"{about} has again what {found[0].author or 'somebody'} made of its {found[0].key.field}"
+            return Decision(reassertion(view, found[0]), about, message, detail=f"{found[0].key.field} brought back")
+
+        return await self._changes.carry_out(
+            "conflicts-reassert", prefix, decide, peer.uid, dry_run=flag(parameters, "dry_run")
+        )
+
     def table(self) -> Mapping[str, Operation]:
         """Return the operations by name."""
         makers = {
@@ -104,8 +151,18 @@ class ConflictOperations:
         }
         return {
             "conflicts.list": Operation(self.listing, needs_root=True),
+            "conflicts.dismiss": Operation(self.dismiss, needs_root=True),
+            "conflicts.reassert": Operation(self.reassert, needs_root=True),
             **{name: changing(self._changes, name, maker) for name, maker in makers.items()},
         }
+
+
+def _to_renew(view: AccountView, row: Register) -> str | None:
+    """Return the name of the user whose password this was about, if it must be changed at the next login."""
+    user = view.user_by_id(row.key.object)
+    if row.key.field != PASSWORD or user is None or user.password is None:
+        return None
+    return user.entry.name if user.password.changed == 0 and intents.password_day(view, user) != 0 else None
 
 
 def _settle(parameters: Parameters, change: Callable[[AccountView, str], list[Change]], word: str) -> Decide:
@@ -155,31 +212,26 @@ def _object(view: AccountView, identifier: str) -> dict[str, Any]:
     }
 
 
-def _overruled(view: AccountView, loser: Register) -> list[dict[str, Any]]:
-    """Tell of a concurrent write of an account's part that lost; nothing of what is no account, or is gone."""
+def _overruled(view: AccountView, loser: Register) -> dict[str, Any]:
+    """Tell of a concurrent write of an account's part that lost."""
     winner = view.register(loser.key)
-    if winner is None or not view.alive(loser.key.object):
-        return []
-    return [
-        {
-            "account": view.describe(loser.key.object),
-            "field": loser.key.field,
-            "lost": {"author": loser.author, "time": loser.stamp.time, **_told(loser, winner)},
-            "stands": {"author": winner.author, "time": winner.stamp.time, **_told(winner, loser)},
-        }
-    ]
+    assert winner is not None
+    field = loser.key.field
+    member = field.removeprefix(MEMBER_PREFIX) if field.startswith(MEMBER_PREFIX) else None
+    return {
+        "id": loser.key.object,
+        "account": view.describe(loser.key.object),
+        "field": field,
+        "about": field if member is None else f"membership of {view.describe(member)}",
+        "lost": {"author": loser.author, "time": loser.stamp.time, **_told(loser, winner)},
+        "stands": {"author": winner.author, "time": winner.stamp.time, **_told(winner, loser)},
+    }
 
 
 def _told(register: Register, other: Register) -> dict[str, Any]:
-    """Return what differs of the value, where this version can read it; these fields are public."""
-    kinds: dict[str, tuple[Callable[[bytes], UserEntry | GroupEntry | Lock], ...]] = {
-        ENTRY: (lambda data: decode(UserEntry, data), lambda data: decode(GroupEntry, data)),
-        LOCK: (lambda data: decode(Lock, data),),
-    }
-    for read in kinds.get(register.key.field, ()):
-        try:
-            mine, theirs = asdict(read(register.value)), asdict(read(other.value))
-        except MalformedError:
-            continue
-        return {"value": {word: value for word, value in mine.items() if value != theirs.get(word)}}
-    return {"value": {}}
+    """Return what differs of the value, where this version can read it and it is no secret."""
+    mine, theirs = lost_value(register), lost_value(other)
+    if mine is None:
+        return {"value": {}}
+    there = {} if theirs is None else asdict(theirs)
+    return {"value": {word: value for word, value in asdict(mine).items() if value != there.get(word)}}

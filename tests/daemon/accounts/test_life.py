@@ -6,11 +6,12 @@ from support.fake_accounts import THERE
 from twisted.internet.defer import Deferred
 
 from beonss.core.accounts import intents
-from beonss.core.accounts.entries import Aging, Password, UserEntry
+from beonss.core.accounts.entries import PASSWORD, Aging, Password, UserEntry
 from beonss.core.accounts.importing import UserRecord, to_json
 from beonss.core.accounts.lookup import LocalNames
 from beonss.core.accounts.numbers import OTHERS
 from beonss.core.accounts.view import AccountView
+from beonss.core.replication.registers import Register
 from beonss.errors import MalformedError, Refused, StoreError
 
 
@@ -422,5 +423,70 @@ class TestConflicts:
         assert found[0]["lost"]["value"] == {"gecos": ""}
         assert found[0]["stands"]["value"] == {"gecos": "F"}
         assert [one["field"] for one in found][:3] == ["entry", "entry", "lock"]
+        assert found[-1]["about"] == "membership of user frodo (1000)"
         torn.ask("user.delete", name="frodo")
         assert [one["account"] for one in torn.ask("conflicts.list")["overruled"]] == ["group halflings (1000)"] * 2
+
+    @pytest.fixture
+    def lost(self, torn):
+        """Return the bench after a shell, a lock and a password of frodo's lost."""
+        for change in (
+            intents.set_password(view(torn), "frodo", Password("$6$lost", 20000)),
+            intents.modify_user(view(torn), "frodo", UserEntry("frodo", 1000, 100, "", "/x", "/bin/csh")),
+            intents.set_lock(view(torn), "frodo", locked=True),
+        ):
+            (row,) = torn.accounts.put_changes(change, origin=THERE, author="root@gamgee")
+            if row.key.field == PASSWORD:
+                # As the store keeps it.
+                row = Register(row.key, b"", row.stamp, row.author, row.context)
+            torn.accounts.overruled_rows.append(row)
+        torn.ask("user.modify", name="frodo", gecos="F", home="/home/frodo", shell="/bin/sh")
+        torn.ask("user.lock", name="frodo", locked=False)
+        torn.accounts.put_changes(intents.set_password(view(torn), "frodo", Password("$6$stands", 20001)))
+        return torn
+
+    def test_a_write_that_lost_is_brought_back(self, lost):
+        rows = [(one["id"], one["field"]) for one in lost.ask("conflicts.list")["overruled"]]
+        frodo = rows[0][0]
+        assert rows == [(frodo, "password"), (frodo, "entry"), (frodo, "lock")]
+        with pytest.raises(Refused, match="say which with --field: password, entry, lock"):
+            lost.ask("conflicts.reassert", id=frodo[:8])
+        answer = lost.ask("conflicts.reassert", id=frodo[:8], field="entry")
+        assert answer["message"] == "user frodo (1000) has again what root@gamgee made of its entry"
+        assert (view(lost).user("frodo").entry.shell, view(lost).user("frodo").entry.home) == ("/bin/csh", "/x")
+        lost.ask("conflicts.reassert", id=frodo, field="lock")
+        assert view(lost).user("frodo").locked
+        with pytest.raises(Refused, match="not kept anywhere"):
+            lost.ask("conflicts.reassert", id=frodo, field="password")
+        with pytest.raises(Refused, match="no account whose id"):
+            lost.ask("conflicts.reassert", id="zz")
+        told = [
+            line["detail"] for line in lost.audit.lines if line["event"] == "conflicts-reassert" and "detail" in line
+        ]
+        assert told == ["entry brought back", "lock brought back"]
+
+    def test_a_name_that_has_another_owner_now_is_not_brought_back(self, torn):
+        (row,) = torn.accounts.put_changes(
+            intents.modify_user(view(torn), "frodo", UserEntry("baggins", 1000, 100, "", "/", "")), origin=THERE
+        )
+        torn.accounts.overruled_rows.append(row)
+        torn.ask("user.modify", name="baggins", new_name="bungo")
+        torn.ask("user.add", name="baggins", uid=1900)
+        with pytest.raises(Refused, match=r"user baggins \(1900\) has its name or number now"):
+            torn.ask("conflicts.reassert", id=row.key.object)
+
+    def test_what_stands_is_right_and_the_others_are_dismissed(self, lost):
+        """It is written again by somebody who saw both; so the other masters forget the one that lost, too."""
+        lost.ask("user.expire-password", name="frodo", needed=True)
+        before = view(lost).user("frodo")
+        stamps = {row.key: row.stamp for row in view(lost).registers(before.id)}
+        assert lost.ask("conflicts.dismiss", all=True, dry_run=True)["message"] == "3 writes that lost are dismissed"
+        lost.ask("conflicts.dismiss", id=before.id[:6], field="entry")
+        lost.ask("conflicts.dismiss", all=True)
+        assert view(lost).user("frodo") == before, "and a demanded change of password stays demanded"
+        assert before.password.changed == 0
+        again = {row.key for row in view(lost).registers(before.id) if stamps[row.key] != row.stamp}
+        assert {key.field for key in again} == {"password", "entry", "lock", "renewal"}
+        assert {line["detail"] for line in lost.audit.lines if line["event"] == "conflicts-dismiss"} == {"dismissed"}
+        lost.accounts.overruled_rows.clear()
+        assert lost.ask("conflicts.dismiss", all=True)["message"] == "there is no write that lost"
