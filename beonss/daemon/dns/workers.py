@@ -7,23 +7,23 @@ that gives signs of life, the daemon itself answers there: slower, but nothing i
 import contextlib
 import os
 import socket
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 
+from beonss.daemon.dns.worker_counts import Sums, queries
 from beonss.daemon.dns.worker_forks import Forks, buried
+from beonss.daemon.dns.worker_places import HeldPlace
 from beonss.daemon.dns.worker_restarts import Restarts
 from beonss.errors import MalformedError
-from beonss.net.dns.forward import GAUGES as FORWARD_GAUGES
 from beonss.net.dns.server import DNSCounters, DNSServer
 from beonss.net.dns.tap import QueryTap
 from beonss.net.dns.tcp import DNSStreams, StreamLimits, TCPListener
-from beonss.net.dns.udp import UDPListener
 from beonss.net.dns.worker_channel import MOST_DESCRIPTORS, Channel, Message
 from beonss.net.dns.worker_link import Link
 from beonss.net.dns.worker_sockets import Place, close_places
@@ -42,8 +42,6 @@ QUIET: Final = 8
 DEAD: Final = 40
 #: Seconds that processes have to end by themselves.
 PATIENCE: Final = 3.0
-#: How a process stands now; not part of a sum over those that are gone.
-_GAUGES: Final = frozenset({"connections", "table"})
 #: Processes that are gone and of which one half is known.
 _REMEMBERED: Final = 64
 _LEVELS: Final = {level.name: level for level in LogLevel.iterconstants()}
@@ -72,17 +70,11 @@ class _Process:
         self.gone: Deferred[None] = Deferred()
 
 
-class _Held:
-    """One place: its sockets, its process, and the daemon's own listeners there."""
+class _Held(HeldPlace):
+    """A place, with its process and the next one's start."""
 
-    def __init__(self, sockets: Place, answers: Sequence[UDPListener | None]) -> None:
-        self.sockets = sockets
-        self.answers = answers
-        self.process: _Process | None = None
-        self.restarts = Restarts()
-        self.start: Any = None
-        self.standing_in = False
-        self.ports: list[IListeningPort] = []
+    process: _Process | None = None
+    start: Any = None
 
 
 class DNSWorkers:
@@ -110,17 +102,9 @@ class DNSWorkers:
         self._reactor = reactor
         self._server = server
         self._places = places
-        self._held = [
-            _Held(
-                place,
-                [UDPListener(reactor, server, bound.socket.dup()) if bound.kind == "udp" else None for bound in place],
-            )
-            for place in places
-        ]
         self._streams = DNSStreams(server, IReactorTime(reactor), StreamLimits())
-        self._former: Counter[str] = Counter()
-        self._former_codes: Counter[str] = Counter()
-        self._former_fallback: Counter[str] = Counter()
+        self._held = [_Held(reactor, server, self._streams, place) for place in places]
+        self._sums = Sums()
         self._numbers = 0
         self._zones_number = 0
         self._zones_file: int | None = None
@@ -139,6 +123,9 @@ class DNSWorkers:
 
     def serve(self, zones: WorkerZones) -> None:
         """Answer out of these zones from now on; the first time this starts the processes."""
+        if self._zones_number:
+            # It knows only those that the daemon began with.
+            self._release_early()
         former = self._zones_file
         self._zones_file = write_zones(zones)
         if former is not None:
@@ -172,12 +159,12 @@ class DNSWorkers:
 
         def received(message: Message) -> None:
             if message.kind == "datagram":
-                self._answer(self._held[message.number("place")], message)
+                self._held[message.number("place")].answer(message)
             else:
                 self._received(self._held[0], process, message)
 
         def lost() -> None:
-            self._add_former(process)
+            self._sums.keep(process.counters)
             self._early.clear()
             buried(self._reactor, pid)
 
@@ -207,15 +194,7 @@ class DNSWorkers:
 
         What a process did in the last fifth of a second before it was killed is not in it.
         """
-        own = self._server.counters()
-        sums = Counter({name: getattr(own, name) for name in _NUMBERS})
-        codes, fallback = Counter(own.codes), Counter(own.fallback)
-        sums.update(self._former)
-        codes.update(self._former_codes)
-        fallback.update(self._former_fallback)
-        for process in self._alive():
-            _add(process.counters, sums, codes, fallback)
-        return DNSCounters(**{name: sums[name] for name in _NUMBERS}, codes=dict(codes), fallback=dict(fallback))
+        return self._sums.total(self._server.counters(), [process.counters for process in self._alive()])
 
     def processes(self) -> list[dict[str, Any]]:
         """Return how each place stands, as plain data for the status."""
@@ -224,7 +203,7 @@ class DNSWorkers:
                 "pid": None if held.process is None else self._forks.pids.get(held.process.number),
                 "answering": held.process is not None and held.process.listening and not held.standing_in,
                 "restarts": held.restarts.count,
-                "queries": 0 if held.process is None else _queries(held.process.counters),
+                "queries": 0 if held.process is None else queries(held.process.counters),
             }
             for held in self._held
         ]
@@ -281,7 +260,7 @@ class DNSWorkers:
             case "counters" | "ended":
                 process.counters = message.fields
             case "datagram":
-                self._answer(held, message)
+                held.answer(message)
             case "connection":
                 self._take_connection(message)
             case "serving":
@@ -303,19 +282,20 @@ class DNSWorkers:
     def _lost(self, held: _Held, process: _Process) -> None:
         process.link = None
         held.process = None
-        self._add_former(process)
+        self._sums.keep(process.counters)
+        process.counters = {}
         process.gone.callback(None)
         self._fire_settled()
         if self._stopping:
             return
         delay = held.restarts.delay(self._reactor.seconds(), process.started)
         pid = self._forks.pids.pop(process.number, None)
-        if pid is not None:
+        if process.killed:
+            held.restarts.explain("our hand: it gave no sign of life")
+        elif pid is not None:
             # If it only closed its channel it is of no use either.
             self._forks.kill(pid)
-            if process.killed:
-                held.restarts.explain("our hand: it gave no sign of life")
-            elif pid in self._reasons:
+            if pid in self._reasons:
                 held.restarts.explain(self._reasons.pop(pid))
             else:
                 _remember(self._gone, pid, held.restarts)
@@ -362,33 +342,9 @@ class DNSWorkers:
             process.link.close()
             self._lost(held, process)
 
-    # --- in place of a process ------------------------------------------------------------------------------------
-
     def _stand_in(self, held: _Held, needed: bool) -> None:
-        if held.standing_in == needed or self._stopping:
-            return
-        held.standing_in = needed
-        for bound, listener in zip(held.sockets, held.answers, strict=True):
-            if listener is None:
-                if needed:
-                    adopt = self._reactor.adoptStreamPort
-                    held.ports.append(adopt(bound.socket.fileno(), bound.socket.family, self._streams))
-            elif needed:
-                listener.startReading()
-            else:
-                listener.stopReading()
-        if not needed:
-            # The connections stay until their clients have no more to ask.
-            for port in held.ports:
-                port.stopListening()
-            held.ports.clear()
-
-    def _answer(self, held: _Held, message: Message) -> None:
-        place, peer = message.number("socket"), message.fields.get("peer")
-        listener = held.answers[place] if place < len(held.answers) else None
-        if listener is None or not isinstance(peer, list) or not 2 <= len(peer) <= 4:
-            raise MalformedError("a datagram came from nowhere")
-        listener.answer(message.payload, tuple(peer))
+        if not self._stopping:
+            held.stand_in(needed)
 
     def _take_connection(self, message: Message) -> None:
         if len(message.descriptors) != 1:
@@ -416,13 +372,6 @@ class DNSWorkers:
             else:
                 self._settled.append((number, deferred))
 
-    def _add_former(self, process: _Process) -> None:
-        kept = {name: value for name, value in process.counters.items() if name not in _GAUGES}
-        if isinstance(told := kept.get("fallback"), dict):
-            kept["fallback"] = {name: value for name, value in told.items() if name not in FORWARD_GAUGES}
-        _add(kept, self._former, self._former_codes, self._former_fallback)
-        process.counters = {}
-
     def _release_early(self) -> None:
         for _, stop in self._early:
             stop()
@@ -438,8 +387,7 @@ class DNSWorkers:
         for link, _ in self._early:
             link.close()
         closing: list[Deferred[Any]] = [self._forks.stop()]
-        closing += [maybeDeferred(port.stopListening) for held in self._held for port in held.ports]
-        closing += [listener.stopListening() for held in self._held for listener in held.answers if listener]
+        closing += [held.close() for held in self._held]
         closing.append(self._streams.close(TCPListener.GRACE))
         close_places(self._places)
         if self._zones_file is not None:
@@ -448,25 +396,10 @@ class DNSWorkers:
         return DeferredList(closing)
 
 
-_NUMBERS: Final = tuple(name for name in DNSCounters.__dataclass_fields__ if name not in {"codes", "fallback"})
-
-
-def _add(told: Mapping[str, Any], sums: Counter[str], codes: Counter[str], fallback: Counter[str]) -> None:
-    """Add what a process told; what is no number counts as nothing."""
-    sums.update({name: told[name] for name in _NUMBERS if type(told.get(name)) is int})
-    for into, part in ((codes, told.get("codes")), (fallback, told.get("fallback"))):
-        if isinstance(part, dict):
-            into.update({str(name): value for name, value in part.items() if type(value) is int})
-
-
 def _remember(where: OrderedDict[int, T], pid: int, what: T) -> None:
     where[pid] = what
     if len(where) > _REMEMBERED:
         where.popitem(last=False)
-
-
-def _queries(counters: Mapping[str, Any]) -> int:
-    return sum(value for name in ("udp", "tcp") if type(value := counters.get(name)) is int)
 
 
 def _log(number: int, message: Message) -> None:

@@ -85,6 +85,7 @@ def answer_early(channel: Channel, core: "Core", places: Sequence[Place]) -> int
                 place, number = where[descriptor]
                 channel.send("datagram", packet, place=place, socket=number, peer=list(peer))
             channel.send("ended", **_counters(core))
+    channel.close()
     return 0
 
 
