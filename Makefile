@@ -24,8 +24,8 @@ help: ## what can be made
 demo: venv ## a cluster of three masters and a node on this machine, shown at work (KEEP=1: leave it running)
 	@KEEP='$(KEEP)' $(BIN)/python tools/demo.py
 
-test: venv servers ## all tests, real servers included (ARGS='-k dns' for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: venv servers ## all tests, real servers included (ARGS='-k dns' for some, ARGS=-n0 for one after the other)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 sim: venv ## lives of simulated clusters (SEEDS=10000: how many of each kind; KIND=power SEED=7: one again)
 	@PYTHONPATH="tests$${PYTHONPATH:+:$$PYTHONPATH}" $(BIN)/python -m support.simulator --seeds $(SEEDS) $(if $(SEED),--first $(SEED) --seeds 1) \
