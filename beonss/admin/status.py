@@ -45,6 +45,13 @@ def show(document: Mapping[str, Any], console: Console, now: float) -> None:
             f"description {description.get('file', '')} version {description.get('version')}, "
             f"{description.get('nodes'):,} nodes, {str(description.get('digest'))[:12]}"
         )
+    dns = document.get("dns") or {}
+    if dns.get("processes"):
+        processes = dns["processes"]
+        answering = sum(1 for process in processes if process["answering"])
+        console.print(
+            f"DNS: {answering} of {len(processes)} processes answer, {dns.get('queries', 0):,} queries so far"
+        )
     counts = document.get("accounts") or {}
     if counts:
         console.print(", ".join(f"{number:,} {word}" for word, number in counts.items()))

@@ -2,7 +2,7 @@
 
 A daemon cannot fork itself: it has threads, files and secrets. This one is forked from it before it has any, or, when
 it was lost, started anew. A DNS process is then there within milliseconds, shares its code in memory with the
-others, and knows nothing but what its channel tells. See decision 0027.
+others, and knows nothing but what its channel tells. See decision 0029.
 """
 
 import contextlib
