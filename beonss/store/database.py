@@ -35,16 +35,14 @@ from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.failures import BrokenStoreError, translated
 from beonss.store.local import LocalDatabase, Scope
 from beonss.store.opening import file_system_magic
-from beonss.store.rows import COLUMNS, IS_PUBLIC, Packing, fingerprint, to_register, to_row
+from beonss.store.rows import COLUMNS, IS_PUBLIC, Packing, fingerprint, fingerprint_of, to_register, to_row
 
 #: Bytes of values after which a page ends, whatever its limit of rows.
 PAGE_BYTES = 1 << 20
 #: Registers that are looked up at once: for a page of a thousand, half the time of one by one.
 _ASKED = 64
 _ONE = f"SELECT {COLUMNS} FROM register WHERE id = ?"  # noqa: S608 - constants
-_CHOSEN = (
-    f"SELECT {COLUMNS} FROM register WHERE id IN ({', '.join(['?'] * _ASKED)}) ORDER BY id"  # noqa: S608 - constants
-)
+_CHOSEN = f"SELECT {COLUMNS} FROM register WHERE id IN ({', '.join(['?'] * _ASKED)}) ORDER BY id"  # noqa: S608 - constants
 _HELD = (
     f"WITH wanted (o, f) AS (VALUES {', '.join(['(?, ?)'] * _ASKED)})"  # noqa: S608 - constants
     # "CROSS": those that are wanted are looked up, not all looked through.
@@ -454,11 +452,14 @@ class Database(LocalDatabase):
 
     def _count_digests(self) -> dict[bool, int]:
         digests = {False: 0, True: 0}
-        for batch in self.registers():
-            for register in batch:
-                number = fingerprint(register)
+        cursor = self._connection.execute(
+            "SELECT object, field, value, time, origin, sequence FROM register WHERE +cluster = ?", (self.cluster,)
+        )
+        while rows := cursor.fetchmany(256):
+            for row in rows:
+                number = fingerprint_of(row)
                 digests[False] += number
-                if is_public(register.key.field):
+                if is_public(row[1]):
                     digests[True] += number
         return digests
 

@@ -1,21 +1,23 @@
 """Rows of the table as the view takes them: nothing is lost on the way, and what is odd is said."""
 
+import hashlib
 import itertools
+import json
 import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.registers import account_rows, contexts, row
 
 from beonss.core.accounts.entries import is_public
 from beonss.core.replication.packed import unpacked
-from beonss.core.replication.registers import Register
+from beonss.core.replication.registers import Key, Register, Stamp
 from beonss.errors import MalformedError
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
-from beonss.store.rows import Packing, to_row
+from beonss.store.rows import Packing, fingerprint, to_row
 
 rows = st.builds(
     lambda row, author, context: Register(row.key, row.value, row.stamp, author, context),
@@ -62,6 +64,23 @@ def test_whatever_stands_in_a_row_is_packed_or_refused(register: Register, colum
             assert type(found.value) is bytes
             assert type(found.stamp.time) is type(found.stamp.sequence) is int
             assert all(type(number) is int for number in found.context.values())
+
+
+names = st.one_of(
+    st.sampled_from(["f" * 32, "member:1", 'a"b', "a\\b", "é", "\x7f", "\udc80", ""]), st.text(max_size=5)
+)
+
+
+@settings(max_examples=500)
+@given(names, names, names, st.integers(0, 1 << 62), st.integers(0, 1 << 62), st.binary(max_size=9))
+@example("o", "entry", "a" * 32, 1, 2, b"x")
+def test_a_fingerprint_is_the_digest_of_json(
+    name: str, field: str, origin: str, time: int, sequence: int, value: bytes
+) -> None:
+    """As every version so far has made it: masters compare their sums."""
+    text = json.dumps([name, field, time, origin, sequence, hashlib.sha256(value).hexdigest()])
+    expected = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+    assert fingerprint(Register(Key(name, field), value, Stamp(time, origin, sequence))) == expected
 
 
 def test_a_row_changed_by_hand_is_a_broken_database(tmp_path: Path) -> None:
