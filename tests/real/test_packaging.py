@@ -5,6 +5,7 @@ the tests run in.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from support.requires import missing
 
 import beonss
+from beonss.service import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
@@ -166,20 +168,50 @@ def test_every_subcommand_loads_where_the_wheel_is_installed(installed: Path) ->
         assert "Usage: beonss " + name in run(installed / "bin" / "beonss", name, "--help", cwd=installed).stdout
 
 
+def drop_ins() -> dict[str, str]:
+    """Return the drop-ins that the guide shows: where each belongs, and its text."""
+    guide = (ROOT / "docs/how-to/run-under-systemd.md").read_text("utf-8")
+    blocks = re.findall(r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    return dict(blocks)
+
+
 def test_units_are_well_formed(tmp_path: Path) -> None:
-    """systemd understands the units; only the programs and pages they name are not installed here."""
+    """systemd understands the units and the guide's drop-ins; only the programs and pages they name are not here."""
     program = shutil.which("systemd-analyze")
     if program is None:
         missing("the program systemd-analyze", "systemd")
-    # The programs of the units stand somewhere else than on this machine.
-    for unit in (ROOT / "packaging/systemd").glob("*.service"):
-        text = unit.read_text("utf-8")
+
+    def write(name: str, text: str) -> None:
+        # The programs of the units stand somewhere else than on this machine, and it has no user of that name.
         lines = [line for line in text.splitlines() if not line.startswith("Documentation=")]
-        (tmp_path / unit.name).write_text("\n".join(lines).replace("/opt/beonss/bin/twistd", sys.executable) + "\n")
-    units = sorted(tmp_path.glob("*.service"))
-    assert [unit.name for unit in units] == ["beonss-master.service", "beonss-node.service"]
-    done = subprocess.run(
-        [program, "verify", "--man=no", *units], capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    ours = [line for line in done.stderr.splitlines() if "beonss-" in line]
-    assert (done.returncode, ours) == (0, [])
+        text = "\n".join(lines).replace("/opt/beonss/bin/twistd", sys.executable).replace("User=beonss", "User=daemon")
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+
+    for unit in [*(ROOT / "packaging/systemd").glob("*.service"), *(ROOT / "packaging/systemd").glob("*.socket")]:
+        write(unit.name, unit.read_text("utf-8"))
+    units = sorted(path for path in tmp_path.iterdir() if path.is_file())
+    assert [unit.name for unit in units] == [
+        "beonss-master-dns.socket", "beonss-master-local.socket", "beonss-master.service", "beonss-node.service",
+    ]  # fmt: skip
+    guided = drop_ins()
+    assert sorted(guided) == [f"beonss-master.service.d/{name}.conf" for name in ("querylog", "sockets", "user")]
+    for with_drop_ins in (False, True):
+        if with_drop_ins:
+            for name, text in guided.items():
+                write(name, text)
+        done = subprocess.run(
+            [program, "verify", "--man=no", *units], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        ours = [line for line in done.stderr.splitlines() if "beonss-" in line]
+        assert (done.returncode, ours) == (0, [])
+
+
+def test_units_name_options_that_exist() -> None:
+    """The command lines in units and guide are taken by the daemons."""
+    texts = [path.read_text("utf-8") for path in (ROOT / "packaging/systemd").glob("*.service")]
+    text = "\n".join([*texts, *drop_ins().values()])
+    lines = re.findall(r"^ExecStart=\S+ --nodaemon --pidfile= beonss (.+)$", text, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        Options().parseOptions(line.split())
