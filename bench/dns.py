@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from servers import ALL, FIRST, ZONE, Beonss, Dnsmasq, PureBeonss, Server, Synthrecord
+from strain import RATE, strained
 
 HOT_NODES = 10_000
 #: Queries per second at which latencies are taken.
@@ -248,7 +250,8 @@ class Bench:
         """Time to the first answer and memory, by the number of nodes."""
         rows = []
         for kind in self.kinds:
-            cells = []
+            cells: list[str] = []
+            again: list[str] = []
             for count in counts:
                 # Reading so many lines takes others minutes and gigabytes.
                 too_many = not issubclass(kind, (Beonss, Synthrecord)) and count > MANY
@@ -261,18 +264,77 @@ class Bench:
                     for _ in range(3 if issubclass(kind, (Beonss, Synthrecord)) else 1):
                         server.stop()
                         times.append(server.start(self.server_core))
+                    if issubclass(kind, Beonss):
+                        again += self.started_again(server)
                     cells += [f"{median(times):.2f}", f"{server.memory():.1f}"]
                 finally:
                     server.stop()
                     shutil.rmtree(server.directory, ignore_errors=True)
-            rows.append([kind.name, *cells])
+            rows.append([kind.name + (", first start" if again else ""), *cells])
+            if again:
+                rows.append([f"{kind.name}, started again", *again])
         columns = [text for count in counts for text in (f"{count:,}: s to the first answer", "MiB")]
         table("Start and memory by number of nodes", columns, rows)
+
+    def started_again(self, server: Server) -> list[str]:
+        """Start it with what it left behind; return the seconds to the first answer, and the memory later."""
+        times = []
+        for _ in range(3):
+            self.settle(server)
+            server.stop()
+            times.append(server.start(self.server_core, again=True))
+        self.settle(server)
+        return [f"{median(times):.2f}", f"{server.memory():.1f}"]
+
+    def settle(self, server: Server) -> None:
+        """Wait until it has started as a whole: until it does no more."""
+        before = -1.0
+        while (used := server.cpu()) - before > 0.02:
+            before = used
+            time.sleep(1)
+
+    def strain(self) -> None:
+        """A steady rate, alone and while zones are transferred and passwords change; all on all cores."""
+        server = Strained(self.place(Strained, "strain"), HOT_NODES)
+        rows = []
+        try:
+            server.start(None)
+            self.settle(server)
+            run = [Path(sys.executable).with_name("beonss"), "user", "add", "strain", "--control", server.control]
+            subprocess.run(run, check=True, capture_output=True)
+            queries = hot_queries(server, server.directory / "queries")
+            for busy in (False, True, False, True):
+                found = strained(server, queries, self.seconds, busy=busy)
+                if found.failures:
+                    raise RuntimeError("; ".join(found.failures))
+                rows.append(
+                    [
+                        "with transfers and changes" if busy else "alone",
+                        f"{found.reached:,.0f}",
+                        f"{found.p50:.2f}",
+                        f"{found.p99:.2f}",
+                        f"{found.worst:.2f}",
+                        str(found.lost),
+                        f"{found.transfers / self.seconds:.1f}",
+                        f"{found.changes / self.seconds:.1f}",
+                    ]
+                )
+        finally:
+            server.stop()
+        columns = ["queries/s", "p50 ms", "p99 ms", "worst ms", "lost", "transfers/s", "passwords/s"]
+        table(f"{RATE:,} queries per second over UDP, {HOT_NODES:,} nodes, {server.workers} processes", columns, rows)
+
+
+class Strained(Beonss):
+    """A master that gives its zones away."""
+
+    workers = "2"
+    more = '[dns.transfer]\nallow = ["127.0.0.0/8"]\n'
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["hot", "cold", "tcp", "size", []], help="all without any")
+    parser.add_argument("what", nargs="*", choices=["hot", "cold", "tcp", "size", "strain", []], help="all without any")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="of each run (default 4)")
     parser.add_argument("--only", action="append", default=[], help="servers whose name holds this word; repeatable")
@@ -287,7 +349,7 @@ def main() -> None:
         directory = options.keep or Path(temporary)
         directory.chmod(0o755)
         bench = Bench(directory, options.rounds, options.seconds, [word.lower() for word in options.only])
-        for what in options.what or ["hot", "cold", "tcp", "size"]:
+        for what in options.what or ["hot", "cold", "tcp", "size", "strain"]:
             if what == "size":
                 bench.size((10, MANY, MOST))
             else:

@@ -41,6 +41,7 @@ class Server:
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
 
     @classmethod
     def installed(cls) -> bool:
@@ -53,11 +54,18 @@ class Server:
     def node(self, number: int) -> str:
         return f"n{number}.{ZONE}"
 
-    def start(self, core: int) -> float:
-        """Start it on one core; return the seconds to its first answer."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        command = [str(word) for word in self.prepare()]
+    def start(self, core: int | None, *, again: bool = False) -> float:
+        """Start it on one core, or where it likes; return the seconds to its first answer.
+
+        Args:
+            core: which.
+            again: with the files that it left behind.
+        """
+        if not again:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.port = free_port()
+            self.command = [str(word) for word in self.prepare()]
+        command = self.command
         command[0] = shutil.which(command[0], path=os.environ["PATH"] + ":/usr/sbin:/sbin") or command[0]
         with (self.directory / "log").open("wb") as log:
             begun = time.monotonic()
@@ -68,7 +76,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
                 env={**os.environ, **self.environment},
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no threads here
+                preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no threads
             )
         query = ask(self.node(self.nodes - 1))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -132,20 +140,25 @@ class Server:
 
 
 class Beonss(Server):
-    """A whole master of this project: accounts, replication and lookups run in the same process."""
+    """A whole master of this project, with accounts, replication and lookups."""
 
     name = "beonss"
     program = sys.executable
+    #: Processes that answer; "auto" is one for each core that it is given.
+    workers = "auto"
+    #: More lines of the description.
+    more = ""
 
     def prepare(self) -> Sequence[str]:
         description = self.directory / "cluster.toml"
         description.write_text(
             f'[cluster]\nname = "Bench"\nzone = "{ZONE}"\nnetworks = ["10.0.0.0/8"]\nmasters = ["n0"]\n'
-            f'[[nodes]]\nname = "n{{node}}"\naddress = "10.1.0.1 + {{node}}"\ncount = {self.nodes}\n'
+            f'{self.more}[[nodes]]\nname = "n{{node}}"\naddress = "10.1.0.1 + {{node}}"\ncount = {self.nodes}\n'
         )
         shutil.rmtree(self.directory / "cluster", ignore_errors=True)
         cluster = LoopbackCluster(self.directory / "cluster", description, ZONE)
-        machine = cluster.add_master("n0")
+        machine = cluster.add_master("n0", "--dns-workers", self.workers)
+        self.control = machine.control
         self.port = machine.dns[1]
         return [
             str(Path(sys.executable).with_name("twistd")),

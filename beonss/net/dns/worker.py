@@ -5,7 +5,6 @@ daemon answers: signed questions, transfers, questions about the catalog. It end
 came about.
 """
 
-import contextlib
 import signal
 import socket
 import sys
@@ -28,6 +27,7 @@ from beonss.net.dns.transfer import concerns_secondaries
 from beonss.net.dns.udp import UDPListener
 from beonss.net.dns.worker_channel import Channel, Message
 from beonss.net.dns.worker_link import Link
+from beonss.net.dns.worker_process import become_process
 from beonss.net.dns.worker_samples import WorkerSamples
 from beonss.net.dns.worker_zones import WorkerZones, read_zones
 from beonss.wire.dns import Query
@@ -172,8 +172,7 @@ def work(channel: Channel, number: int) -> int:
     Returns:
         The exit code.
     """
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:  # noqa: PTH123
-        name.write(f"beonss-dns{number}")
+    become_process(f"beonss-dns{number}", terminates=True)
     reactor = _own_reactor()
     worker = Worker(reactor, channel, reactor.stop)
     # Events that the daemon had before it made us are its own.
@@ -185,9 +184,6 @@ def work(channel: Channel, number: int) -> int:
             worker.observe(event)
 
     globalLogBeginner.beginLoggingTo([observe], redirectStandardIO=False)
-    # The terminal's and the service manager's signals are for the daemon, which says when to end.
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(worker.stop))
     reactor.run(installSignalHandlers=False)
     return 0

@@ -8,13 +8,13 @@ that is what takes the time.
 import contextlib
 import os
 import select
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from beonss.core.zones.records import ReplyCode
 from beonss.errors import MalformedError
 from beonss.net.dns.worker_channel import Channel
+from beonss.net.dns.worker_process import become_process
 from beonss.net.dns.worker_sockets import Place
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def answer_early(channel: Channel, core: "Core", places: Sequence[Place]) -> int
         core: answers.
         places: the sockets, of which those for UDP are served; connections wait until somebody takes them.
     """
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:  # noqa: PTH123
-        name.write("beonss-dns0")
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE):
-        signal.signal(ignored, signal.SIG_IGN)
+    become_process("beonss-dns0")
     where = {
         bound.socket.fileno(): (place, number)
         for place, sockets in enumerate(places)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from beonss.errors import MalformedError
 from beonss.net.dns.worker_channel import Channel, Message
+from beonss.net.dns.worker_process import become_process
 
 #: Seconds that DNS processes have to end by themselves after the daemon is gone.
 PATIENCE: Final = 3.0
@@ -133,11 +134,7 @@ class ForkServer:
 
 def serve_forks(channel: Channel) -> int:
     """Load what DNS processes need and fork until the daemon is gone; return the exit code."""
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:  # noqa: PTH123
-        name.write("beonss-dns")
-    # Of the daemon's terminal and service manager; the daemon says when to end.
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE):
-        signal.signal(ignored, signal.SIG_IGN)
+    become_process("beonss-dns")
     from beonss.net.dns.worker import work  # noqa: PLC0415 - half of the time that a start takes
 
     # What is loaded now stays; left alone by the collector its pages stay shared with all children.

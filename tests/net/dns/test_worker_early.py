@@ -35,7 +35,7 @@ class Early:
     """The process, played by a thread: it must not touch what only a process has, but signals it ignores."""
 
     def __init__(self, image, monkeypatch):
-        monkeypatch.setattr("beonss.net.dns.worker_early.signal.signal", lambda *_: None)
+        monkeypatch.setattr("beonss.net.dns.worker_early.become_process", lambda _: None)
         self.places = bind_places([Endpoint("127.0.0.1", 0)], 2)
         self.port = self.places[0][0].socket.getsockname()[1]
         self.channel, its = channel_pair()
