@@ -14,6 +14,7 @@ from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry,
 from beonss.core.accounts.importing import GroupRecord, UserRecord, split_hash
 from beonss.core.passwords.hashes import directory_parts
 from beonss.targets.ldap import crypt_form
+from beonss.targets.ldapservers import ServerOrder
 from beonss.targets.ldapwire import Found, LdapConnection, LdapServer
 
 _USER = (
@@ -107,6 +108,7 @@ class DirectorySource:
     def __init__(self, settings: DirectorySettings) -> None:
         self.settings = settings
         self.name = settings.name
+        self._order = ServerOrder(settings.server.uris)
         #: Normalized distinguished name -> login name, and -> members, as far as read.
         self._people: dict[str, str] = {}
         self._groups: dict[str, Found] = {}
@@ -121,7 +123,7 @@ class DirectorySource:
         """
         full = full or not self._since
         settings, notes = self.settings, _Notes(newest=self._since)
-        with LdapConnection(settings.server) as connection:
+        with LdapConnection(settings.server, order=self._order) as connection:
             users = list(
                 connection.pages(settings.users, self._filter(settings.user_filter, full), _USER, settings.page)
             )

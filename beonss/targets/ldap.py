@@ -28,6 +28,7 @@ from beonss.core.targets.delivery import (
 from beonss.core.targets.edits import AccountEdit, Findings
 from beonss.store.crypt import DIRECTORY_SCHEMES
 from beonss.targets.journal import Journal, Mark
+from beonss.targets.ldapservers import AWAY, READ_ONLY, ServerOrder
 from beonss.targets.ldapwire import (
     ADD,
     CONSTRAINT,
@@ -50,6 +51,7 @@ DEFAULT_FILTER = "(&(objectClass=posixAccount)(uid={name}))"
 _SEEN = "seen"
 _EARLIER = "earlier"
 _MISSED = "missed"
+_RENEWED = "renewed"
 #: Marks of earlier passwords that are remembered for one account, two for each password.
 _REMEMBERED = 16
 #: draft-behera-ldap-password-policy: the control that tells of it, and the value that means "until an administrator".
@@ -107,6 +109,7 @@ class LdapTarget:
         #: Account id -> marks of values that the cluster gave it lately; filled by the reactor's thread.
         self._recent: dict[str, tuple[str, ...]] = {}
         self._reasserted: set[str] = set()
+        self._order = ServerOrder(settings.server.uris)
 
     def remember(self, object_id: str, password: Password) -> None:
         """Note a password that the cluster gave an account, whoever delivers it.
@@ -161,7 +164,7 @@ class LdapTarget:
         """
         found: list[AccountEdit] = []
         strange: list[tuple[str, str, str]] = []
-        with LdapConnection(self.settings.server) as connection:
+        with LdapConnection(self.settings.server, order=self._order) as connection:
             for state in states:
                 if isinstance(state, GroupState) or state.entry is None or not (adopt is None or state.name in adopt):
                     continue
@@ -208,15 +211,26 @@ class LdapTarget:
                 # On disk before anything can fail: another master may write these there meanwhile, and die.
                 self._earlier(state)
         outcomes: list[Outcome] = []
-        with LdapConnection(self.settings.server) as connection:
-            for state in states:
+        tries = len(self.settings.server.uris)
+        while True:
+            tries -= 1
+            with LdapConnection(self.settings.server, order=self._order) as connection:
                 try:
-                    outcomes.append(self._deliver(connection, state))
+                    for state in states[len(outcomes) :]:
+                        try:
+                            outcomes.append(self._deliver(connection, state))
+                        except _ElsewhereError as error:
+                            # The next server may take it; this one comes last for a while.
+                            self._order.put_last(connection.uri, error.seconds)
+                            if tries > 0:
+                                break
+                            outcomes.append(error.outcome)
+                    else:
+                        return outcomes
                 except TemporaryTargetError as error:
                     # It went away: not one timeout for each of the others.
-                    outcomes += [Outcome("failed", str(error))] * (len(states) - len(outcomes))
-                    break
-        return outcomes
+                    self._order.put_last(connection.uri, AWAY)
+                    return outcomes + [Outcome("failed", str(error))] * (len(states) - len(outcomes))
 
     def _deliver(self, connection: LdapConnection, state: State) -> Outcome:
         if isinstance(state, GroupState) or state.entry is None or state.password is None:
@@ -233,7 +247,7 @@ class LdapTarget:
         earlier = self._earlier(state)
         if values == (want,):
             self._settle(state, goal)
-            return DELIVERED
+            return self._renew(connection, found, state) or DELIVERED
         if not self._may_replace(state, values, goal, earlier):
             return self._conflict(state, found)
         if not state.locked and _FOR_GOOD in found.attributes.get("pwdaccountlockedtime", ()):
@@ -266,8 +280,38 @@ class LdapTarget:
             result = result if second.code == UNWILLING else second
         if result.code == SUCCESS:
             self._settle(state, goal)
+            self._renewed(state)
             return self._let_in(connection, found, state) or DELIVERED
         return self._unwilling(found.dn, result)
+
+    def _renew(self, connection: LdapConnection, found: Found, state: UserState) -> Outcome | None:
+        """Bring along that the password must be changed at the next login, or no longer, where it stands there already.
+
+        Any other day is left, and a day 0 that is not ours: days are told with the password they belong to.
+        """
+        classes = {value.lower() for value in found.attributes.get("objectclass", ())}
+        there = found.attributes.get("shadowlastchange", ())
+        assert state.password is not None
+        day = state.password.changed
+        if not self.settings.shadow or b"shadowaccount" not in classes or day is None:
+            return None
+        kept = self._journal.get(_RENEWED, state.name)
+        ours = kept is not None and kept.base is not None and kept.object == state.object
+        if (day == 0) == (there == (b"0",)) or not (ours or day == 0):
+            return None
+        if day == 0:
+            self._journal.record([(_RENEWED, state.name, Mark(state.object, "1"))])
+        result = connection.modify(found.dn, {"shadowLastChange": [(REPLACE, [str(day)])]})
+        if result.code != SUCCESS:
+            return self._unwilling(found.dn, result)
+        self._renewed(state)
+        return None
+
+    def _renewed(self, state: UserState) -> None:
+        """Forget that day 0 there is ours, where it is not any more."""
+        kept = self._journal.get(_RENEWED, state.name)
+        if kept is not None and kept.base is not None and state.password is not None and state.password.changed != 0:
+            self._journal.record([(_RENEWED, state.name, Mark(state.object, None))])
 
     def _let_in(self, connection: LdapConnection, found: Found, state: UserState) -> Outcome | None:
         """Take back that the directory wants yet another password (pwdMustChange): this one is its owner's choice."""
@@ -293,7 +337,9 @@ class LdapTarget:
         settings = self.settings
         query = settings.filter.replace("{name}", escaped(name))
         entries = connection.search(
-            settings.base, query, [settings.attribute, "objectClass", "pwdAccountLockedTime", "pwdReset"]
+            settings.base,
+            query,
+            [settings.attribute, "objectClass", "pwdAccountLockedTime", "pwdReset", "shadowLastChange"],
         )
         if not entries:
             return Outcome(
@@ -337,17 +383,21 @@ class LdapTarget:
         return Outcome("conflict", text)
 
     def _unwilling(self, dn: str, result: Result) -> Outcome:
+        """Return what a refusal means.
+
+        Raises:
+            _ElsewhereError: another server may take what this one does not.
+        """
         name = self.settings.name
         if result.code in OVERTAKEN:
             return Outcome("failed", f"{name}: {dn} was changed in this moment; looked at again soon")
         if result.code in TRANSIENT:
-            return Outcome("failed", f"{name}: {dn} cannot be changed now: {result.text}")
+            text = f"{name}: {dn} cannot be changed now: {result.text}"
+            raise _ElsewhereError(Outcome("failed", text), AWAY)
         if result.code == REFERRAL or (result.code == UNWILLING and "shadow context" in result.text):
             where = f"; it names {', '.join(result.referrals)}" if result.referrals else ""
-            return Outcome(
-                "refused",
-                f"{name}: {dn} is in a read-only copy{where}: name the server that takes changes first in uris",
-            )
+            text = f"{name}: {dn} is in a read-only copy{where}: name the server that takes changes in uris"
+            raise _ElsewhereError(Outcome("refused", text), READ_ONLY)
         hint = ""
         if result.code == CONSTRAINT and self.settings.mode == "hash":
             hint = '; if it takes no hashes: mode = "exop"'
@@ -393,16 +443,22 @@ class LdapTarget:
         return outcome
 
     def _change_as_user(self, state: UserState, old: bytes, new: bytes) -> Outcome:
-        with LdapConnection(self.settings.server) as connection:
+        with LdapConnection(self.settings.server, order=self._order) as connection:
             found = self._find(connection, state.name)
         if isinstance(found, Outcome):
             return found
-        try:
-            with LdapConnection(self.settings.server, bind_as=(found.dn, old)) as connection:
-                result = connection.modify_password(found.dn, old, new)
-        except InvalidCredentialsError as error:
-            return self._after_a_miss(found.dn, state, new, str(error))
-        return DELIVERED if result.code == SUCCESS else self._unwilling(found.dn, result)
+        last = DELIVERED
+        for _ in self.settings.server.uris:
+            try:
+                with LdapConnection(self.settings.server, (found.dn, old), self._order) as connection:
+                    result = connection.modify_password(found.dn, old, new)
+                    return DELIVERED if result.code == SUCCESS else self._unwilling(found.dn, result)
+            except InvalidCredentialsError as error:
+                return self._after_a_miss(found.dn, state, new, str(error))
+            except _ElsewhereError as error:
+                self._order.put_last(connection.uri, error.seconds)
+                last = error.outcome
+        return last
 
     def _after_a_miss(self, dn: str, state: UserState, new: bytes, why: str) -> Outcome:
         """Help a user whose password there is not the one here.
@@ -410,11 +466,14 @@ class LdapTarget:
         If it is the new one already, that is that. If the directory missed a change of ours, so that the user cannot
         know what to type, our own rights there are tried; they may not reach so far.
         """
-        with contextlib.suppress(InvalidCredentialsError), LdapConnection(self.settings.server, bind_as=(dn, new)):
+        with (
+            contextlib.suppress(InvalidCredentialsError),
+            LdapConnection(self.settings.server, bind_as=(dn, new), order=self._order),
+        ):
             return DELIVERED
         if self._journal.get(_MISSED, state.name) is None:
             return Outcome("refused", why)
-        with LdapConnection(self.settings.server) as connection:
+        with LdapConnection(self.settings.server, order=self._order) as connection:
             result = connection.modify_password(dn, None, new)
         if result.code == SUCCESS:
             return DELIVERED
@@ -423,6 +482,20 @@ class LdapTarget:
             f"{self.settings.name}: {dn} still has the password from before the directory was away; change it there, "
             f"with that one: {result.text}",
         )
+
+
+class _ElsewhereError(Exception):
+    """This server does not take a change, but another one of the same directory may.
+
+    Attributes:
+        outcome: if there is no other.
+        seconds: for which this one comes last.
+    """
+
+    def __init__(self, outcome: Outcome, seconds: float) -> None:
+        super().__init__(outcome.text)
+        self.outcome = outcome
+        self.seconds = seconds
 
 
 def crypt_form(value: bytes) -> str | None:

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.errors import TargetError
 from beonss.store.statefile import read_given
+from beonss.targets.ldapservers import AWAY, ServerOrder
 
 with warnings.catch_warnings():
     # ldap3 2.9.1 uses names that pyasn1 has renamed since.
@@ -156,14 +157,18 @@ class LdapConnection:
     Args:
         server: where.
         bind_as: a distinguished name and its password instead of those of ``server``.
+        order: in which the servers are tried, and where is noted which does not answer; None: as configured.
 
     Raises:
         TemporaryTargetError: no server answers.
         PermanentTargetError: a server answers and does not let us in, or is not who it should be.
     """
 
-    def __init__(self, server: LdapServer, bind_as: tuple[str, bytes] | None = None) -> None:
+    def __init__(
+        self, server: LdapServer, bind_as: tuple[str, bytes] | None = None, order: ServerOrder | None = None
+    ) -> None:
         self._server = server
+        self._order = order or ServerOrder(server.uris)
         self._connection, self.uri = self._open(bind_as)
 
     def __enter__(self) -> "LdapConnection":
@@ -176,10 +181,12 @@ class LdapConnection:
 
     def _open(self, bind_as: tuple[str, bytes] | None) -> tuple[Any, str]:
         last: Exception = PermanentTargetError("no directory server is named")
-        for uri in self._server.uris:
+        for uri in self._order.uris():
             try:
                 return self._open_one(uri, bind_as), uri
             except (TemporaryTargetError, PermanentTargetError) as error:
+                if isinstance(error, TemporaryTargetError):
+                    self._order.put_last(uri, AWAY)
                 last = error
         raise last
 
@@ -354,14 +361,18 @@ class LdapConnection:
         return _result(result)
 
     def modify_password(self, dn: str, old: bytes | None, new: bytes) -> Result:
-        """Change a password by the operation of RFC 3062; without the old one by our own rights."""
+        """Change a password by the operation of RFC 3062; without the old one by our own rights.
+
+        Raises:
+            TemporaryTargetError: the server went away; whether it did it is not known.
+        """
+        fields = _ber(0x80, dn.encode()) + (b"" if old is None else _ber(0x81, old)) + _ber(0x82, new)
+        # ldap3's fast decoder knows no referral in the answer of an extended operation; its other one does.
+        self._connection.fast_decoder = False
         try:
-            answer = self._connection.extend.standard.modify_password(dn, old, new)
-        except (LDAPExceptionError, OSError) as error:
-            raise TemporaryTargetError(f"{self.uri}: went away: {_words(error)}") from None
-        except Exception as error:  # noqa: BLE001 - ldap3 raises whatever its decoder trips over
-            raise _no_ldap(self.uri, error) from None
-        result = answer[1] if isinstance(answer, tuple) else self._connection.result
+            _, result, _, _ = self._ask(self._connection.extended, MODIFY_PASSWORD, _ber(0x30, fields))
+        finally:
+            self._connection.fast_decoder = True
         return _result(result)
 
     def _ask(self, operation: Any, *arguments: Any, **options: Any) -> tuple[bool, Any, Any, Any]:

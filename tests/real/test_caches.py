@@ -72,3 +72,28 @@ def test_nscd_forgets_that_there_was_no_such_user(tmp_path):
         check=False,
     )  # fmt: skip
     assert done.stdout.splitlines() == ["delivered ", "sam:x:2001:100::/home/sam:/bin/sh"], done.stdout + done.stderr
+
+
+FLUSH = """
+    set -e
+    mount --bind "$1/programs" /usr/sbin
+    "$2" -c 'import sys; sys.path.insert(0, sys.argv[1]); from beonss.targets.files import flush_caches; flush_caches()' "$3"
+"""
+
+
+def test_every_cache_that_is_installed_is_told_and_one_that_fails_hurts_nobody(tmp_path):
+    """Programs of the names of nscd and sss_cache, which write down what they are told."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        missing("root, for a mount namespace", "run the tests as root; apt install util-linux")
+    told, programs = tmp_path / "told", tmp_path / "programs"
+    programs.mkdir()
+    for name, end in (("nscd", 1), ("sss_cache", 5)):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {told}\necho trouble >&2\nexit {end}\n')
+        program.chmod(0o755)
+    inside = ["unshare", "-m", "--propagation", "private", "sh", "-c", FLUSH, "sh"]
+    done = subprocess.run(
+        [*inside, tmp_path, sys.executable, REPOSITORY], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert told.read_text().splitlines() == ["nscd -i passwd", "nscd -i group", "sss_cache -E"]

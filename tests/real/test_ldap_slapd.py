@@ -12,7 +12,8 @@ from beonss.core.targets.delivery import GroupState, PermanentTargetError, Tempo
 from beonss.targets import ldap as ldap_module
 from beonss.targets import ldapwire
 from beonss.targets.ldap import LdapSettings, LdapTarget
-from beonss.targets.ldapwire import LdapConnection, escaped, uri_problem
+from beonss.targets.ldapservers import READ_ONLY, ServerOrder
+from beonss.targets.ldapwire import REPLACE, LdapConnection, escaped, uri_problem
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +278,73 @@ def test_the_second_server_is_asked_when_the_first_is_away(slapd, make, name):
     slapd.user(name)
     server = slapd.server(uris=("ldap://127.0.0.1:1", slapd.local), starttls=False)
     assert deliver(make(server=server), state(name, hashed("x"))) == ["delivered"]
+
+
+@pytest.fixture(scope="module")
+def replica(tmp_path_factory):
+    """A read-only copy with pippin in it, whose provider is away."""
+    server = Slapd(
+        tmp_path_factory.mktemp("replica"),
+        "moduleload syncprov",
+        'syncrepl rid=001 provider=ldap://127.0.0.1:1 type=refreshOnly interval=01:00:00:00 searchbase="{base}" '
+        'bindmethod=simple retry="3600 +"\nupdateref ldap://provider.aero.org',
+        offline=True,
+    )
+    yield server
+    server.stop()
+
+
+def test_what_a_read_only_copy_does_not_take_the_next_server_does_and_the_first_is_tried_again(
+    slapd, replica, make, tmp_path
+):
+    slapd.user("pippin", "old")
+    slapd.user("other")
+    # The user's own change (RFC 3062) goes on in the same way: both servers know the old password.
+    server = slapd.server(uris=(replica.local, slapd.local))
+    own = make(server=server, mode="exop", journal=tmp_path / "own")
+    outcome = own.change_as_user(state("pippin", hashed("mine")), b"old", b"mine")
+    assert outcome.verdict == "delivered", outcome.text
+    assert slapd.lets_in("pippin", b"mine")
+    assert own._order.uris() == (slapd.local, replica.local)
+    target = make(server=server)
+    now = [0.0]
+    target._order = ServerOrder(target.settings.server.uris, lambda: now[0])
+    target.reassert(["pippin"])
+    assert deliver(target, state("pippin", hashed("new")), state("other", hashed("o"))) == ["delivered"] * 2
+    assert slapd.lets_in("pippin", b"new")
+    assert slapd.lets_in("other", b"o")
+    assert target._order.uris() == (slapd.local, replica.local)
+    now[0] = READ_ONLY
+    assert target._order.uris() == (replica.local, slapd.local)
+
+
+def test_where_all_are_read_only_it_is_told_once_and_nothing_goes_round(replica, make):
+    target = make(server=replica.server(uris=(replica.local, replica.local + "/")))
+    target.reassert(["pippin"])
+    [outcome] = target.deliver([state("pippin", hashed("x"))])
+    assert outcome.verdict == "refused"
+    assert "ldap://provider.aero.org" in outcome.text
+
+
+def test_a_demanded_change_is_shown_there_and_one_demanded_there_is_left(slapd, make, name):
+    """shadow(5): day 0. A day 0 that somebody set in the directory itself stays."""
+    slapd.user(name)
+    target = make()
+    secret = hashed("first")
+    assert deliver(target, state(name, secret)) == ["delivered"]
+    assert deliver(target, state(name, secret, changed=0)) == ["delivered"]
+    assert slapd.values(name, "shadowLastChange") == (b"0",)
+    assert deliver(target, state(name, secret)) == ["delivered"]
+    assert slapd.values(name, "shadowLastChange") == (b"20000",)
+    assert deliver(target, state(name, secret, changed=0)) == ["delivered"]
+    second = hashed("second")
+    assert deliver(target, state(name, second, changed=20001)) == ["delivered"]
+    assert slapd.values(name, "shadowLastChange") == (b"20001",)
+    with LdapConnection(slapd.server()) as connection:
+        result = connection.modify(f"uid={name},ou=people,{BASE}", {"shadowLastChange": [(REPLACE, ["0"])]})
+        assert result.code == 0, result
+    assert deliver(target, state(name, second, changed=20001)) == ["delivered"]
+    assert slapd.values(name, "shadowLastChange") == (b"0",)
 
 
 def test_the_users_own_change_where_hashes_are_refused(slapd, make, name):

@@ -38,7 +38,7 @@ class FakeConnection:
 
     answers = ((), ())
 
-    def __init__(self, _server):
+    def __init__(self, _server, order=None):
         self.left = list(self.answers)
         self.asked = []
 
