@@ -78,6 +78,8 @@ class Accounts:
         self._expected = False
         self._recent = RecentCommits()
         self._news = False
+        # Registers in the view that the collector still looks at.
+        self._looked_at = 0
         self._halted = ""
         self._stalled = Stalled()
         self.settled = False
@@ -257,6 +259,7 @@ class Accounts:
             self._recent.add(before, rows, commit.whole)
         if rows:
             self.view.apply(rows)
+            self._spare(len(rows))
             _raise_high(self._public_high, rows)
             for listener in list(self._listeners):
                 try:
@@ -264,6 +267,14 @@ class Accounts:
                 except Exception:  # noqa: BLE001 - one listener's bug is no reason to leave the others untold
                     self.log.failure("a listener for account changes failed")
         self._news = self._news or bool(rows) or moved
+
+    def _spare(self, count: int) -> None:
+        """Keep the garbage collector from what the view got, as at the start: a new master gets all of it this way."""
+        self._looked_at += count
+        if self._looked_at > MANY:
+            self._looked_at = 0
+            gc.collect()
+            gc.freeze()
 
     def _tell(self) -> None:
         """Answer those who wait for news, once for all jobs of a commit."""
