@@ -397,7 +397,7 @@ def _prepare_dns(
         return None
     from beonss.daemon.dns.prepared import prepare  # noqa: PLC0415 - not for nodes
 
-    return prepare(settings, run_as, detached=detached, given=given)
+    return prepare(reactor, settings, run_as, detached=detached, given=given)
 
 
 def makeService(options: Options) -> service.IService:

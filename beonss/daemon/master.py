@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from beonss.core.accounts.lookup import LocalNames, Lookups, Rules
-from beonss.core.cluster.endpoints import DNS_PORT, Endpoint
+from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.names.description import Settings
 from beonss.core.names.naming import Address
 from beonss.core.passwords.policy import Policy
@@ -34,6 +34,7 @@ from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.audit_operations import AuditReading
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.dns.answering import Answering
+from beonss.daemon.dns.first_zones import usual_endpoints
 from beonss.daemon.dns.localnames import LocalFiles
 from beonss.daemon.dns.prepared import Prepared, usual_workers
 from beonss.daemon.dns.query_log import query_log_operation
@@ -86,7 +87,6 @@ DATABASE = "accounts.db"
 AUDIT = "audit.jsonl"
 #: Seconds between two looks at the machine's own account files.
 LOCAL_INTERVAL = 10.0
-_LOOPBACK = "127.0.0.1"
 
 
 class Master:
@@ -463,9 +463,7 @@ class Master:
         return self._activation.dns_endpoints(self._settings.dns, self._usual_dns())
 
     def _usual_dns(self) -> tuple[Endpoint, ...]:
-        addresses = () if self._spec is None else self._spec.addresses
-        hosts = dict.fromkeys([*(str(address) for address in addresses), _LOOPBACK])
-        return tuple(Endpoint(host, DNS_PORT) for host in hosts)
+        return usual_endpoints(self.naming, self.name)
 
     def _sync_endpoints(self) -> tuple[Endpoint, ...]:
         return self._activation.sync_endpoints(self._settings.sync or None, self._usual_sync())

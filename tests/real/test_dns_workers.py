@@ -246,13 +246,16 @@ def test_after_a_change_without_the_master_the_start_does_not_answer_from_memory
     assert kept.exists()
     (frodo.directory / "state" / "zones.json").write_text("{}\n")
     code = (
-        "import sys; from pathlib import Path; from beonss.daemon.dns.prepared import kept_core;"
+        "import sys; from pathlib import Path; from twisted.internet import reactor;"
+        "from beonss.daemon.dns.prepared import first_core;"
         "from beonss.daemon.settings import MasterSettings;"
         f"state = Path({str(kept.parent)!r});"
         "s = MasterSettings(description=state, name=None, state=state, runtime=state, nslcd=None, targets=None,"
-        " boot_wait=1, dns=None, sync=()); sys.exit(kept_core(s) is not None)"
+        " boot_wait=1, dns=None, sync=());"
+        "found = first_core(reactor, s); sys.exit(0 if found is None else 1 if found.of.digest else 2)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    # Not what was kept, but what is computed anew.
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 2
     cluster.start(frodo)
     frodo.ready()
     frodo.stop()

@@ -9,10 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from beonss.core.cluster.endpoints import Endpoint
-from beonss.core.replication.publication import DESCRIPTION, KEPT, SERIAL
+from beonss.core.replication.publication import DESCRIPTION, KEPT, SERIAL, Published
 from beonss.daemon.replication.standing import foremost
 from beonss.daemon.settings import MasterSettings
 from beonss.errors import ConfigurationError, MalformedError, StoreError
@@ -21,6 +21,7 @@ from beonss.net.dns.worker_channel import Channel, channel_pair
 from beonss.net.dns.worker_early import answer_early, early_core
 from beonss.net.dns.worker_forks import fork_off, serve_forks
 from beonss.net.dns.worker_sockets import Place, bind_places, close_places
+from beonss.store.firststart import MADE
 from beonss.store.glimpse import glimpse
 from beonss.store.kept_core import SERIALS, CoreOf, KeptCore, load_core, serials_digest
 from beonss.store.privileges import RunAs, give_up
@@ -70,17 +71,23 @@ class Prepared:
 
 
 def prepare(
-    settings: MasterSettings, run_as: RunAs | None, *, detached: bool, given: Sequence[GivenSocket] = ()
+    reactor: Any,
+    settings: MasterSettings,
+    run_as: RunAs | None,
+    *,
+    detached: bool,
+    given: Sequence[GivenSocket] = (),
 ) -> Prepared:
     """Fork the process that makes DNS processes, and before it, if that can be, one that answers at once.
 
     Args:
+        reactor: the reactor; nothing is begun with it.
         settings: the command line.
         run_as: the user that this process has become but for what opening ports needs; no child opens any.
         detached: the daemon goes into the background, so nothing must hold its terminal.
         given: sockets that were handed over: then nothing is answered early, for the system has queued what came.
     """
-    core = None if given else kept_core(settings)
+    core = None if given else first_core(reactor, settings)
     early = None if core is None else _answer_early(core, settings, run_as, detached=detached)
     ours, its = channel_pair()
 
@@ -101,19 +108,36 @@ def prepare(
     return prepared
 
 
-def kept_core(settings: MasterSettings) -> KeptCore | None:
-    """Return the compiled zones of the last run, if they are what this run begins with."""
-    core = load_core(settings.state)
-    if core is None or (settings.dns is not None and settings.dns != core.endpoints):
-        return None
+def first_core(reactor: Any, settings: MasterSettings) -> KeptCore | None:
+    """Return the compiled zones that this run begins with, None if they cannot be told so early.
+
+    Args:
+        reactor: the reactor; nothing is begun with it.
+        settings: the command line.
+    """
+    database = settings.state / DATABASE
+    first: Published | None = None
     try:
-        seen = glimpse(settings.state / DATABASE, (DESCRIPTION, SERIAL), (KEPT,))
-        first = foremost(seen.find, seen.notes.get(KEPT))
+        if database.exists() or (settings.state / MADE).exists():
+            seen = glimpse(database, (DESCRIPTION, SERIAL), (KEPT,))
+            first = foremost(seen.find, seen.notes.get(KEPT))
         serials = serials_digest(settings.state / SERIALS)
     except (StoreError, MalformedError):
         # Whoever opens it in a moment says what is wrong.
         return None
-    if first is None or CoreOf(first.digest, first.version, serials) != core.of:
+    if first is not None:
+        kept = kept_core(settings, CoreOf(first.digest, first.version, serials))
+        if kept is not None:
+            return kept
+    from beonss.daemon.dns.first_zones import compiled_zones  # noqa: PLC0415 - a fifth of a second
+
+    return compiled_zones(reactor, settings, first)
+
+
+def kept_core(settings: MasterSettings, of: CoreOf) -> KeptCore | None:
+    """Return the compiled zones of the last run, if they belong to this and were served where they will be."""
+    core = load_core(settings.state)
+    if core is None or core.of != of or (settings.dns is not None and settings.dns != core.endpoints):
         return None
     return core
 
