@@ -66,13 +66,15 @@ def listening_socket(host: str, port: int, backlog: int, *, shared: bool = False
 def is_here(host: str) -> bool:
     """Say whether this machine has an address now; where that cannot be told, True.
 
-    Asked of bind(2) with a port that the system chooses, so it costs no privilege and disturbs nobody.
+    Asked of bind(2) with a port that the system chooses, so it costs no privilege and disturbs nobody. Never waits: a
+    name, for which somebody else would have to be asked, cannot be told.
     """
     try:
-        family, kind, _, _, where = socket.getaddrinfo(host, 0, 0, socket.SOCK_DGRAM, 0, socket.AI_PASSIVE)[0]
-    except socket.gaierror:
-        # A link-local address whose interface is not there, or a name that nobody knows.
-        return False
+        flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+        family, kind, _, _, where = socket.getaddrinfo(host, 0, 0, socket.SOCK_DGRAM, 0, flags)[0]
+    except (socket.gaierror, ValueError):
+        # A link-local address whose interface is not there is none.
+        return "%" not in host
     try:
         with socket.socket(family, kind) as probe:
             probe.bind(where)

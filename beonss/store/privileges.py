@@ -7,6 +7,7 @@ becomes the user's as well, by which the kernel empties the capability sets of e
 of user ID changes on capabilities"). Linux only; elsewhere let the system's own service program change the user.
 """
 
+import contextlib
 import ctypes
 import grp
 import os
@@ -90,34 +91,40 @@ def check_state(run_as: RunAs, state: Path) -> None:
     Raises:
         ConfigurationError: something belongs to somebody else; the text says what to do.
     """
-    foreign = [path for path in _entries(state) if path.lstat().st_uid != run_as.uid]
+    # The directory itself may be a link; links in it are looked at, not followed.
+    state = state.resolve()
+    foreign = [(path, uid) for path, uid in _entries(state) if uid != run_as.uid]
     if foreign:
+        first, uid = foreign[0]
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise ConfigurationError(
-            f"{foreign[0]}{more}: belongs to {_owner(foreign[0])}, not to {run_as.name}, as whom this daemon is to "
-            f"run; chown -R {run_as.name}: {state}"
+            f"{first}{more}: belongs to {_user_name(uid)}, not to {run_as.name}, as whom this daemon is to run; "
+            f"chown -R {run_as.name}: {state}"
         )
 
 
-def _entries(state: Path) -> Iterable[Path]:
+def _entries(state: Path) -> Iterable[tuple[Path, int]]:
+    """Yield what is there and whose it is."""
+    found = 0
     try:
         if not state.is_dir():
-            return []
-        found = [state]
-        for path in state.rglob("*"):
-            found.append(path)
-            if len(found) > MOST_ENTRIES:
+            return
+        for path in (state, *state.rglob("*")):
+            found += 1
+            if found > MOST_ENTRIES:
                 raise ConfigurationError(f"{state}: holds more than {MOST_ENTRIES} files; this is no state directory")
+            # What is gone meanwhile (somebody replaces a file) is nobody's.
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.lstat().st_uid
     except OSError as error:
         raise ConfigurationError(f"{state}: cannot be examined: {error.strerror}") from None
-    return found
 
 
-def _owner(path: Path) -> str:
+def _user_name(uid: int) -> str:
     try:
-        return path.owner()
-    except (KeyError, OSError):
-        return f"uid {path.lstat().st_uid}"
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def provide_directory(run_as: RunAs, path: Path, mode: int = 0o755) -> None:
@@ -134,7 +141,16 @@ def provide_directory(run_as: RunAs, path: Path, mode: int = 0o755) -> None:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be made: {error.strerror}") from None
     if os.geteuid() == 0:
-        os.chown(path, run_as.uid, run_as.gid)
+        # Only what was made just now, and not what somebody who may write there has put in its place.
+        try:
+            made = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if os.fstat(made).st_uid == 0 and not os.listdir(made):  # noqa: PTH208 - by descriptor
+                    os.fchown(made, run_as.uid, run_as.gid)
+            finally:
+                os.close(made)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be given to {run_as.name}: {error.strerror}") from None
 
 
 def _check_writable(run_as: RunAs, path: Path) -> None:

@@ -86,8 +86,8 @@ def test_a_socket_that_cannot_be_had_is_not_left_open(monkeypatch):
 
 @pytest.mark.parametrize(
     ("host", "here"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("0.0.0.0", True), ("localhost", True), (ELSEWHERE, False),
-     ("2001:db8::1", False), ("fe80::1%nosuch0", False)],
+    [("127.0.0.1", True), ("127.9.9.9", True), ("0.0.0.0", True), ("frodo.example", True), ("", True),
+     (ELSEWHERE, False), ("2001:db8::1", False), ("fe80::1%nosuch0", False)],
 )  # fmt: skip
 def test_whether_an_address_is_here(host, here):
     assert is_here(host) is here

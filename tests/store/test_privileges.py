@@ -112,6 +112,22 @@ class TestState:
         (tmp_path / "etc").symlink_to("/etc")
         check_state(MYSELF, tmp_path)
 
+    def test_the_directory_itself_may_be_a_link(self, tmp_path):
+        as_root()
+        (tmp_path / "real").mkdir()
+        os.chown(tmp_path / "real", 54321, 54321)
+        (tmp_path / "link").symlink_to("real")
+        check_state(STRANGER, tmp_path / "link")
+        with pytest.raises(ConfigurationError, match=f"chown -R root: {tmp_path}/real"):
+            check_state(RunAs("root", 0, 0, ()), tmp_path / "link")
+
+    def test_a_file_that_goes_meanwhile_is_nobodys(self, tmp_path, monkeypatch):
+        (tmp_path / "file").touch()
+        found = list(Path.rglob(tmp_path, "*"))
+        (tmp_path / "file").unlink()
+        monkeypatch.setattr(Path, "rglob", lambda *_: found)
+        check_state(MYSELF, tmp_path)
+
     def test_what_is_no_state_directory(self, tmp_path, monkeypatch):
         monkeypatch.setattr(privileges, "MOST_ENTRIES", 3)
         for number in range(4):
@@ -128,6 +144,23 @@ class TestDirectories:
         provide_directory(STRANGER, tmp_path / "run")
         found = (tmp_path / "run").stat()
         assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (54321, 54321, 0o755)
+
+    def test_what_was_put_in_its_place_is_not_given_away(self, tmp_path, monkeypatch):
+        """Whoever may write beside it could exchange it between two of our steps."""
+        as_root()
+        for number, exchange in enumerate((lambda path: path.symlink_to("/etc"), self.full)):
+            path = tmp_path / str(number)
+            monkeypatch.setattr(Path, "mkdir", lambda path, exchange=exchange, **_: exchange(path))
+            if number:
+                provide_directory(STRANGER, path)
+                assert path.stat().st_uid == 0
+            else:
+                with pytest.raises(ConfigurationError, match="cannot be given to stranger"):
+                    provide_directory(STRANGER, path)
+        assert Path("/etc").stat().st_uid == 0
+
+    def full(self, path):
+        os.makedirs(path / "something")  # noqa: PTH103 - mkdir of Path is another one in this test
 
     def test_one_that_is_there_stays_as_it_is(self, tmp_path):
         tmp_path.chmod(0o700)
