@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from beonss.admin.directory_import import check_usage, directory_options, read_directory
 from beonss.core.accounts.importing import Batch, gather, to_json
 from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, Document, Format, read
 from beonss.errors import BeonssError, ConfigurationError
@@ -71,6 +72,7 @@ class Tally:
 @click.option("--passwd", metavar="FILE", help="Users, as passwd(5) or 'ypcat passwd'; '-' is standard input.")
 @click.option("--group", metavar="FILE", help="Groups, as group(5) or 'ypcat group'.")
 @click.option("--shadow", metavar="FILE", help="Passwords, as shadow(5); without it those in --passwd are taken.")
+@directory_options
 @click.option("--uid-floor", type=click.IntRange(1), help="Leave out users with a lower uid. Default: the cluster's.")
 @click.option("--gid-floor", type=click.IntRange(1), help="Leave out groups with a lower gid. Default: the cluster's.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
@@ -80,15 +82,19 @@ class Tally:
 @click.option("--verbose", "-v", is_flag=True, help="Tell of every account.")
 @click.option("--control", metavar="PATH", help="Control socket of the daemon; default /run/beonss/control.")
 def command(passwd: str | None, group: str | None, shadow: str | None, control: str | None, **options: Any) -> None:
-    """Make users and groups of this machine's files, or of NIS maps, accounts of the cluster.
+    """Make users and groups of this machine's files, of NIS maps, or of a directory accounts of the cluster.
 
     It creates and changes, and never deletes: it can be repeated. Numbers are never changed, and a password held
     here is not replaced by an older one.
 
     Exit codes: 0 all of it is held now, 1 something was left out or failed (it is told), 2 usage.
     """
-    if passwd is None and group is None:
-        raise click.UsageError("say what to import: --passwd FILE, --group FILE")
+    check_usage(options)
+    files = [name for name in (passwd, group, shadow) if name is not None]
+    if options["uris"] and files:
+        raise click.UsageError("either files or --ldap")
+    if passwd is None and group is None and not options["uris"]:
+        raise click.UsageError("say what to import: --passwd FILE, --group FILE, or --ldap URI")
     if shadow is not None and passwd is None:
         raise click.UsageError("--shadow needs --passwd")
     if [passwd, group, shadow].count("-") > 1:
@@ -97,14 +103,19 @@ def command(passwd: str | None, group: str | None, shadow: str | None, control: 
     dry_run = options["dry_run"]
     with ControlClient(control) as client:
         terms = client.ask("accounts.terms").data
-        batch = gather(
-            _document(PASSWD, passwd),
-            _document(SHADOW, shadow),
-            _document(GROUP, group),
-            uid_floor=options["uid_floor"] or terms["uid_floor"],
-            gid_floor=options["gid_floor"] or terms["gid_floor"],
-            sources=sources,
-        )
+        uid_floor = options["uid_floor"] or terms["uid_floor"]
+        gid_floor = options["gid_floor"] or terms["gid_floor"]
+        if options["uris"]:
+            batch = read_directory(options, uid_floor=uid_floor, gid_floor=gid_floor)
+        else:
+            batch = gather(
+                _document(PASSWD, passwd),
+                _document(SHADOW, shadow),
+                _document(GROUP, group),
+                uid_floor=uid_floor,
+                gid_floor=gid_floor,
+                sources=sources,
+            )
         chosen = {word: options[word] for word in ("overwrite", "revive")}
         tally = Tally(len(batch.users) + len(batch.groups))
         error: BeonssError | None = None
@@ -207,7 +218,9 @@ def show(console: Console, batch: Batch, tally: Tally, *, dry_run: bool, verbose
     few = verbose or len(tally.items) <= _TOLD
     for skipped in batch.skipped:
         name = f" {skipped.name}" if skipped.name else ""
-        console.print(f"left out: {skipped.source}:{skipped.line}:{name} {skipped.reason}", markup=False)
+        # An entry of a directory has no line.
+        place = f"{skipped.source}:{skipped.line}" if skipped.line else skipped.source
+        console.print(f"left out: {place}:{name} {skipped.reason}", markup=False)
     for item in tally.items:
         details = ", ".join(item["details"])
         if item["action"] == "skip":

@@ -142,6 +142,26 @@ def test_nis_maps_from_standard_input_and_a_floor(run, daemon):
     assert daemon.accounts.view.user("sam").password == Password("$1$a$secret")
 
 
+def test_what_ypcat_prints_is_read_as_it_comes(run, daemon, tmp_path):
+    """In the order of a hash table, DES and MD5 hashes in the second field, netgroup lines, an empty group list."""
+    (tmp_path / "nis-passwd").write_text(
+        "sam:rOz0Ewn6uiCjA:1002:100:Samwise Gamgee,,,:/home/sam:/bin/tcsh\n"
+        "+@admins::::::\n"
+        "frodo:$1$Yy5yJ5Nn$kD0KyXoWQ0aZ6iYwVqv.h1:1001:100::/home/frodo:\n"
+        "gone:*:1003:100:Left us:/home/gone:/bin/false\n"
+        "nobody:*:65534:65534::/:\n"
+    )
+    (tmp_path / "nis-group").write_text("staff:*:1100:sam,frodo\nempty:*:1101:\nusers:*:100:\n")
+    result = run("import", "--passwd", "@nis-passwd", "--group", "@nis-group")
+    assert result.exit_code == 0, result.output
+    view = daemon.accounts.view
+    assert view.user("sam").password == Password("rOz0Ewn6uiCjA")
+    assert view.user("frodo").password.hash.startswith("$1$")
+    assert view.user("gone").password is None
+    assert view.group("staff").members == ("frodo", "sam")
+    assert view.group("empty").members == ()
+
+
 def test_json(run):
     found = json.loads(run(*FILES, "--json").output)
     assert (found["total"], found["done"], found["error"], found["below_floor"]) == (3, 3, None, 2)

@@ -77,7 +77,8 @@ def test_nscd_forgets_that_there_was_no_such_user(tmp_path):
 FLUSH = """
     set -e
     mount --bind "$1/programs" /usr/sbin
-    "$2" -c 'import sys; sys.path.insert(0, sys.argv[1]); from beonss.targets.files import flush_caches; flush_caches()' "$3"
+    "$2" -c "import sys; sys.path.insert(0, sys.argv[1])
+from beonss.targets.files import flush_caches; flush_caches()" "$3"
 """
 
 

@@ -1,21 +1,27 @@
 """A directory as a source of users and groups, against a real slapd: changes there are changes here, accidents not."""
 
+import json
 import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from passlib.hash import sha512_crypt
+from support.account_life import LifeBench
 from support.fake_accounts import FakeAccounts, now
-from support.slapd import BASE, Slapd
+from support.slapd import BASE, ROOT, Slapd
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
+from beonss.admin import account_import, accounts
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Aging, UserEntry
 from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.daemon.targets.sources import Followed
+from beonss.errors import ConfigurationError
 from beonss.targets.directory import DirectorySettings, DirectorySource
+from beonss.wire.control import End
 
 HASH = sha512_crypt.using(rounds=5000).hash("second-breakfast-77")
 PEOPLE, GROUPS = f"ou=people,{BASE}", f"ou=groups,{BASE}"
@@ -246,3 +252,100 @@ def test_the_servers_size_limit_is_no_removal(make, slapd, tmp_path):
     assert world.view.user("hobbit3").password is None
     with pytest.raises(PermanentTargetError):
         make(server=replace(reader, bind_dn=f"cn=nobody,{BASE}"), journal=tmp_path / "j2").look()
+
+
+class Client:
+    """Asks the operations of a master that is in memory."""
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def __call__(self, _path=None):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Close nothing."""
+
+    def ask(self, operation, parameters=None):
+        return End("ok", "", self.bench.ask(operation, **json.loads(json.dumps(parameters or {}))))
+
+
+@pytest.fixture
+def imported(slapd, monkeypatch):
+    """Return a master and what runs ``beonss accounts import --ldap`` against it and the directory."""
+    bench = LifeBench()
+    monkeypatch.setattr(account_import, "ControlClient", Client(bench))
+
+    def run(*words, code=0):
+        command = ["import", "--ldap", slapd.local, "--users", PEOPLE, *words]
+        result = CliRunner().invoke(accounts.command, command)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        assert "$6$" not in result.output
+        return result.output
+
+    return bench, run
+
+
+def test_a_directory_is_imported_once_as_files_are(imported, make):
+    bench, run = imported
+    world = make()
+    world.add_user("sam", 2001, f"{{CRYPT}}{HASH}")
+    world.add_user("rosie", 2002)
+    world.add_user("lowly", 500)
+    world.add_user("evil", 2003, gidNumber=0)
+    world.slapd.add(f"dn: cn=hobbits,{GROUPS}\nobjectClass: posixGroup\ncn: hobbits\ngidNumber: 2100\nmemberUid: sam\n")
+    told = run("--groups", GROUPS, "--dry-run", code=1)
+    assert "users: 2 would be created" in told
+    assert "evil" in told
+    assert "primary group is 0" in told
+    assert bench.accounts.rows == {}
+    run("--groups", GROUPS, code=1)
+    view = bench.accounts.view
+    assert view.user("sam").password.hash == HASH
+    assert view.group("hobbits").members == ("sam",)
+    assert view.user("lowly") is None
+    assert "users: 0 created, 0 changed, 2 unchanged" in run("--groups", GROUPS, code=1)
+    assert {(line["event"], line["user"]) for line in bench.audit.lines} == {
+        ("import", "sam"),
+        ("import", "rosie"),
+        ("import", "hobbits"),
+    }
+
+
+def test_passwords_can_be_left_there_and_filters_hold(imported, make):
+    bench, run = imported
+    world = make()
+    world.add_user("sam", 2001, f"{{CRYPT}}{HASH}")
+    world.add_user("rosie", 2002)
+    run("--no-passwords", "--user-filter", "(uid=sam)")
+    assert [(user.entry.name, user.password) for user in bench.accounts.view.users()] == [("sam", None)]
+
+
+def test_what_cannot_be_imported_from_a_directory_is_said(imported, slapd, tmp_path):
+    bench, run = imported
+    with pytest.raises(ConfigurationError, match="nothing to import"):
+        run()
+    (tmp_path / "secret").write_text("wrong\n")
+    (tmp_path / "secret").chmod(0o600)
+    with pytest.raises(PermanentTargetError, match="does not let"):
+        run("--bind-dn", ROOT, "--password-file", str(tmp_path / "secret"))
+    for words, why in (
+        (["--ldap", "ldap://192.0.2.1", "--users", PEOPLE, "--no-starttls"], "in clear"),
+        (["--ldap", "http://x", "--users", PEOPLE], "begins neither"),
+        (["--ldap", slapd.local, "--users", PEOPLE, "--ca-file", "/dev/zero"], "ordinary"),
+    ):
+        with pytest.raises(ConfigurationError, match=why):
+            CliRunner().invoke(accounts.command, ["import", *words], catch_exceptions=False)
+    for words in (
+        ["--ldap", "ldapi:///"],
+        ["--users", PEOPLE, "--passwd", "x"],
+        ["--ldap", "ldapi:///", "--users", PEOPLE, "--passwd", "x"],
+        ["--ldap", "ldapi:///", "--users", PEOPLE, "--bind-dn", ROOT],
+    ):
+        assert CliRunner().invoke(accounts.command, ["import", *words]).exit_code == 2
+    assert bench.accounts.rows == {}
