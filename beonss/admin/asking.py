@@ -71,7 +71,7 @@ def ask(
         dry_run: only find out.
         several: the command takes several names.
         keep_going: one that is refused does not stop the others. Otherwise all are asked about first, and if one would
-            be refused none is done (decision 0027); what comes in between may still refuse one.
+            be refused none is done (decision 0033); what comes in between may still refuse one.
     """
     told: list[dict[str, Any]] = []
     refused = False
