@@ -9,7 +9,6 @@ from beonss.core.zones.overlay_check import check_overlay
 from beonss.core.zones.records import DomainName, domain, folded
 from beonss.errors import ConfigurationError
 from beonss.wire.tsig import Key, read_keys
-from beonss.wire.zonefile import MAX_SIZE, read_zone
 
 
 def load_overlay(naming: Naming, directory: Path) -> Overlay:
@@ -26,6 +25,9 @@ def load_overlay(naming: Naming, directory: Path) -> Overlay:
     records: list[StaticRecord] = list(settings.records)
     problems: list[Problem] = []
     for written in settings.zone_files:
+        # Only now: dnspython takes a tenth of a second to load.
+        from beonss.wire.zonefile import read_zone  # noqa: PLC0415
+
         path = directory / written.text
         try:
             text = _read(path)
@@ -41,6 +43,10 @@ def load_overlay(naming: Naming, directory: Path) -> Overlay:
     if problems:
         raise DescriptionError(problems)
     return overlay
+
+
+#: Bytes of a file that is read: as much as beonss.wire.zonefile takes.
+MAX_SIZE = 1 << 26
 
 
 def _include(name: str, within: str) -> tuple[str, str]:

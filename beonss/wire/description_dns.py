@@ -13,7 +13,6 @@ from beonss.core.zones.records import DomainName, domain, folded, shown
 from beonss.core.zones.transfer_access import Grant, NotifyTarget, Written, ZoneSettings
 from beonss.wire import description_shape as shape
 from beonss.wire.description_values import read_address, read_network
-from beonss.wire.zonefile import read_zone
 
 T = TypeVar("T")
 
@@ -92,6 +91,9 @@ class _Reading:
             # TOML drops the line break that follows three opening quotation marks.
             begun = lines[place.line - 1].rstrip() if 0 < place.line <= len(lines) else b""
             first = place.line + (1 if begun.endswith((b"'''", b'"""')) else 0)
+            # Only now: dnspython takes a tenth of a second to load, which most descriptions need not wait for.
+            from beonss.wire.zonefile import read_zone  # noqa: PLC0415
+
             records, problems = read_zone(text, self.file, origin=origin, ttl=ttl, first=first, option=place.option)
             found += records
             self.problems += problems

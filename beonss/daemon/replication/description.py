@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from twisted.logger import Logger
 
@@ -12,8 +12,10 @@ from beonss.core.names.naming import Naming
 from beonss.core.replication.publication import KEPT, Published, decode_published, following
 from beonss.daemon.replication.standing import standing
 from beonss.errors import BeonssError, ConfigurationError
-from beonss.store.database import Database
 from beonss.wire.description import parse
+
+if TYPE_CHECKING:
+    from beonss.store.database import Database
 
 #: A description is some kilobytes; the bound keeps a wrong path (a disk, a log) from being read whole.
 MAXIMUM_BYTES = 4 << 20
@@ -68,7 +70,7 @@ def prove(published: Published) -> Naming:
     return parse(published.text, published.file, published.version)
 
 
-def first_description(database: Database, path: Path) -> Described:
+def first_description(database: "Database", path: Path) -> Described:
     """Return what a master begins with: the cluster's description, else the one kept, else the file.
 
     Raises:
@@ -89,7 +91,7 @@ def first_description(database: Database, path: Path) -> Described:
     return Described(Published(text, naming.version, path.name), naming, "file")
 
 
-def _kept(database: Database) -> Published | None:
+def _kept(database: "Database") -> Published | None:
     kept = database.get(KEPT)
     return None if kept is None else decode_published(kept)
 

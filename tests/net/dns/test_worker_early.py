@@ -116,13 +116,23 @@ def test_who_wants_no_compiled_core_gets_none(image, monkeypatch):
     assert early_core(image, b"", b"") is None
 
 
-def test_what_comes_before_the_first_answer_imports_no_twisted_and_nothing_large():
+ALWAYS = {"ldap3", "dns", "beonss.store.database", "beonss.targets.settings", "beonss.daemon.accounts.state"}
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        (
+            "beonss.daemon.dns.prepared",
+            ALWAYS
+            | {"twisted.internet", "pydantic", "dnslib", "OpenSSL", "cryptography", "msgpack"}
+            | {"beonss.wire.description", "beonss.core.names.naming"},
+        ),
+        ("beonss.daemon.dns.first_zones", ALWAYS),
+    ],
+)
+def test_what_comes_before_the_first_answer_imports_nothing_large(module, heavy):
     """Half of a second is not much: each of these would take a part of it."""
-    code = (
-        "import sys; import beonss.daemon.dns.prepared;"
-        "heavy = {'twisted.internet', 'pydantic', 'dns', 'dnslib', 'OpenSSL', 'cryptography', 'ldap3', 'msgpack',"
-        " 'beonss.wire.description', 'beonss.core.names.naming', 'beonss.store.database'};"
-        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
-    )
+    code = f"import sys; import {module}; sys.exit(', '.join(sorted({heavy} & set(sys.modules))) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
