@@ -56,11 +56,24 @@ def test_addresses_are_repeatable_and_have_default_ports():
         ["node", "--dns-workers", "1"],
         ["node", "--boot-wait", "5"],
         ["node", "left-over"],
+        ["master", "--group", "adm"],
+        ["node", "--query-sample", "0"],
+        ["node", "--query-sample", "9999999"],
+        ["master", "--query-sample", "-1"],
     ],
 )
 def test_words_that_make_no_sense(words):
     with pytest.raises(UsageError):
         parsed(*words)
+
+
+@pytest.mark.parametrize("daemon", ["master", "node"])
+def test_who_to_be_and_what_to_log(daemon):
+    settings = parsed(daemon, "--user", "beonss", "--group", "adm", "--query-log", "/x/q", "--query-sample", "7")
+    assert (settings.user, settings.group) == ("beonss", "adm")
+    assert (settings.query_log, settings.query_sample) == (Path("/x/q"), 7)
+    usual = parsed(daemon)
+    assert (usual.user, usual.group, usual.query_log, usual.query_sample) == (None, None, None, 1000)
 
 
 @pytest.mark.parametrize("daemon", ["master", "node"])
