@@ -46,6 +46,8 @@ STALE_AFTER: Final = 1.8
 
 #: Which of its counters say how things stand, not what was done.
 GAUGES: Final = frozenset({"bytes", "down", "entries", "pending", "upstreams"})
+# What else an upstream may have against a question is between it and us.
+_PASSED_ON: Final = frozenset({ReplyCode.SERVFAIL, ReplyCode.REFUSED})
 _COUNTED: Final = (
     "again", "asked", "cached", "declined", "failed", "kept_here", "malformed", "mismatched", "remembered", "renewed",
     "shared", "stale", "tcp", "turned_away", "unsent",
@@ -86,7 +88,7 @@ class Forwarder:
         self.plan = plan
         self.cache: ReplyCache[Reply] = ReplyCache(cache)
         self._reactor = reactor
-        self._most = min(most, max(16, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._most = most_lookups(most)
         self._upstreams = Upstreams(reactor, ways or RealWays(reactor), plan.upstreams, new_id)
         self._lookups: dict[bytes, Lookup] = {}
         self._by_zone: Counter[DomainName] = Counter()
@@ -224,7 +226,8 @@ class Forwarder:
     def _finished(self, query: Query, outcome: Outcome, entry: Entry[Reply] | None, *, tcp: bool) -> bytes:
         if not isinstance(outcome, Failed):
             return relay(query, outcome, tcp=tcp, ceiling=_ceiling(outcome))
-        if outcome.reply is not None and (entry is None or entry.reply is None):
+        told = outcome.reply is not None and outcome.reply.code in _PASSED_ON
+        if told and outcome.reply is not None and (entry is None or entry.reply is None):
             return relay(query, outcome.reply, tcp=tcp)
         return self._last_resort(query, entry, _UNREACHABLE, tcp=tcp)
 
@@ -239,6 +242,12 @@ class Forwarder:
         self.add("stale")
         reason = Reason.STALE_DENIAL if entry.reply.code == ReplyCode.NXDOMAIN else Reason.STALE
         return relay(query, entry.reply, tcp=tcp, ceiling=STALE_TTL, reason=reason)
+
+
+def most_lookups(wanted: int) -> int:
+    """Return how many lookups may be on their way: fewer than wanted where this process may open few files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if files == resource.RLIM_INFINITY else min(wanted, max(16, files // 4))
 
 
 @dataclass(frozen=True, slots=True)

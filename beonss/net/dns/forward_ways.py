@@ -29,7 +29,8 @@ Lost = Callable[[str], None]
 
 #: Datagrams taken in one turn of the reactor, so that a flood at one port does not hold up the others.
 _BUDGET: Final = 16
-_LARGEST: Final = 65535
+#: Far more than we say that we take over UDP; what is longer is cut off, and so malformed.
+_LARGEST: Final = 4096
 _LENGTH: Final = Struct("!H")
 
 

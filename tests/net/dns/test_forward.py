@@ -1,5 +1,7 @@
 """The forwarder over a network that a test holds in its hands: no sockets, no real time."""
 
+import pickle
+import resource
 from ipaddress import ip_address, ip_network
 from itertools import count
 
@@ -15,7 +17,7 @@ from twisted.internet.task import Clock
 from beonss.core.zones.forwarding import Route, Upstream
 from beonss.core.zones.forwarding_plan import Plan
 from beonss.core.zones.records import domain
-from beonss.net.dns.forward import Forwarder, silent_upstreams
+from beonss.net.dns.forward import Forwarder, ForwarderMaker, most_lookups, silent_upstreams
 from beonss.net.dns.forward_lookup import MOST_MISMATCHES
 from beonss.wire.dns import read_query
 
@@ -552,3 +554,44 @@ class TestBounds:
             net.questions[0].answer(f"x{number}.victim.example. 3600 IN A 192.0.2.80")
         assert net.counted("bytes")[0] <= 100_000
         assert isinstance(net.ask(), bytes)
+
+
+@pytest.mark.parametrize(("files", "most"), [(1024, 256), (400, 100), (20, 16), (resource.RLIM_INFINITY, 256)])
+def test_few_open_files_mean_few_lookups(monkeypatch, files, most):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert most_lookups(256) == most
+
+
+def test_forwarders_of_one_plan_are_made_alike_in_any_process():
+    """They travel to DNS processes by pickle, and are compared to see whether anything has changed."""
+    plan = Plan([ip_network("10.5.0.0/16")], [Route((), (A, B))])
+    maker = pickle.loads(pickle.dumps(ForwarderMaker(plan)))
+    assert maker == ForwarderMaker(plan)
+    assert maker != ForwarderMaker(Plan([], []))
+    assert maker(Clock()).plan == plan
+
+
+@pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS, dns.rcode.BADCOOKIE])
+def test_what_upstreams_have_against_our_question_is_no_business_of_the_client(rcode):
+    net = Net()
+    result = net.ask()
+    for _ in range(2):
+        way = net.questions[0]
+        reply = dns.message.make_response(way.query)
+        reply.use_edns(0)
+        reply.set_rcode(rcode)
+        way.received(reply.to_wire())
+    assert message(result).rcode() == dns.rcode.SERVFAIL
+    net.forwarder.stop()
+
+
+def test_one_that_is_retired_goes_on_for_those_who_wait_and_asks_nobody_else():
+    net = Net()
+    result = net.ask()
+    net.forwarder.retire()
+    net.clock.advance(0.6)
+    assert not net.probes
+    net.questions[1].answer(f"{NAME}. 60 IN A 192.0.2.80")
+    assert addresses(result) == ["192.0.2.80"]
+    assert not net.open_ways()
+    assert not net.clock.getDelayedCalls()
