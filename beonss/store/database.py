@@ -205,20 +205,27 @@ class Database(LocalDatabase):
         with self.transaction():
             known = self._written
             sequence = known[1] if known is not None and known[0] == incarnation else self.known(incarnation)
-            written = []
+            held = self._held([change.key for change in changes])
+            written: list[Register] = []
+            puts: list[tuple[Register | None, Register]] = []
             for change in changes:
                 sequence += 1
-                written.append(self._write_one(change, wall_ms, author, incarnation, sequence))
+                old = held.get(change.key)
+                new = self._write_one(change, wall_ms, author, Stamp(0, incarnation, sequence), old)
+                written.append(new)
+                puts.append((old, new))
+                held[change.key] = new
+            self._put(puts)
             if written:
                 self._move_vector({incarnation: sequence})
             self._written = (incarnation, sequence)
         return written
 
-    def _write_one(self, change: Change, wall_ms: int, author: str, incarnation: str, sequence: int) -> Register:
+    def _write_one(self, change: Change, wall_ms: int, author: str, number: Stamp, old: Register | None) -> Register:
+        """Return the register that a change makes of the one held; ``number`` is its stamp without the time."""
         key = change.key
         if len(change.value) > MAX_VALUE:
             raise Refused("too-big", f"a value of {len(change.value)} bytes; at most {MAX_VALUE} are stored")
-        old = self.register(key)
         if change.expect is not None and change.expect != (ABSENT if old is None else old.stamp):
             raise Refused(
                 "changed-meanwhile", "somebody else changed the same entry in this moment; look at it and try again"
@@ -228,11 +235,9 @@ class Database(LocalDatabase):
             raise StoreError(f"register {key.object}/{key.field} has the highest possible stamp and cannot be written")
         loser = self._overruled_at(key)
         context = next_context(*(seen for seen in (old, loser) if seen is not None))
-        new = Register(key, change.value, Stamp(time, incarnation, sequence), author, context)
-        self._put([(old, new)])
         if loser is not None:
             self._drop_overruled(key)
-        return new
+        return Register(key, change.value, number._replace(time=time), author, context)
 
     def merge(self, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
         """Merge a page of another replica's answer; return the rows that won.

@@ -123,6 +123,8 @@ def next_context(*seen: Register) -> dict[str, int]:
     It forgets the oldest incarnations by name once it is full; a write of theirs that comes late then counts as
     concurrent, which decides nothing.
     """
+    if not seen:
+        return {}
     last = joined(*({register.stamp.origin: register.stamp.sequence} for register in seen))
     context = joined(*(register.context for register in seen), last)
     for origin in sorted(context.keys() - last.keys())[: max(0, len(context) - MAX_CONTEXT)]:
