@@ -146,7 +146,7 @@ class Master:
         alone = all(member.name == self.name for member in roster.joined())
         if check_database(path, alone=alone, traces=(settings.state / AUDIT, settings.state / SERIALS)):
             self.log.warn("{path} is missing: everything is fetched from the other masters", path=str(path))
-        database = Database(path, roster.cluster)
+        database = Database(path, roster.cluster, quick=True)
         try:
             note_database(path)
             first = self._first(database)

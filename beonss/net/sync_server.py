@@ -242,6 +242,10 @@ class ServerConnection(Connection):
             self.send_frame(frame)
 
     async def _send_pages(self) -> None:
+        gap = self._fed + self.timing.gap - self.reactor.seconds()
+        if gap > 0:
+            await deferLater(self.reactor, gap, lambda: None)
+        self._fed = self.reactor.seconds()
         question, number = dict(self._vector), 0
         page = await self.desk.replica.page(question)
         if page.last:

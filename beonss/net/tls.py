@@ -59,6 +59,8 @@ class _Calling:
 class _Gate(TLSMemoryBIOFactory):
     """Turns callers away before anything is spent on TLS (the factory inside may not do it by returning None)."""
 
+    # A message is one write: gathering writes until the reactor's next turn would only hold each of them back.
+    protocol = TLSMemoryBIOProtocol
     admits: Callable[[IAddress | None], bool]
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -84,7 +86,9 @@ def serving(
 
 def calling(identity: Identity | None, factory: Factory, reactor: Any) -> TLSMemoryBIOFactory:
     """Wrap a factory so that its protocols speak TLS as a caller; a node has no identity."""
-    return TLSMemoryBIOFactory(_Calling(identity), True, factory, reactor)
+    caller = TLSMemoryBIOFactory(_Calling(identity), True, factory, reactor)
+    caller.protocol = TLSMemoryBIOProtocol
+    return caller
 
 
 def peer_key(transport: Any) -> bytes | None:

@@ -4,6 +4,7 @@ Writes stamp and number in the transaction that makes them; a merge moves the ve
 schema/v1.sql for the tables and :mod:`beonss.store.writer` for the thread that owns a database in a daemon.
 """
 
+import os
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,10 +33,14 @@ from beonss.core.replication.registers import (
     next_time,
 )
 from beonss.errors import MalformedError, Refused, StoreError
-from beonss.store.failures import BrokenStoreError, translated
+from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile
+from beonss.store.failures import BrokenStoreError, UnusableStoreError, translated
 from beonss.store.local import LocalDatabase, Scope
 from beonss.store.opening import file_system_magic
 from beonss.store.rows import COLUMNS, IS_PUBLIC, Packing, fingerprint, fingerprint_of, to_register, to_row
+from beonss.store.unfolded import Unfolded
+from beonss.wire.packing import Fields, pack, unpack
+from beonss.wire.registers import MAXIMUM_ROWS, register_to_plain, registers_from_plain
 
 #: Bytes of values after which a page ends, whatever its limit of rows.
 PAGE_BYTES = 1 << 20
@@ -48,6 +53,20 @@ _HELD = (
     # "CROSS": those that are wanted are looked up, not all looked through.
     f" SELECT {COLUMNS} FROM wanted CROSS JOIN register ON cluster = ? AND object = o AND field = f"
 )
+#: Registers beside the tables from which on a commit folds them in.
+FOLD_ROWS = 2000
+#: A commit of so many registers goes into the tables itself.
+FOLD_AT_ONCE = 256
+#: Rows in one statement: the interpreter's lock changes hands once for each statement. SQLite 3.34 takes 32,766 values.
+_ROWS_TOGETHER = 100
+_UPSERT = (
+    f"INSERT INTO register (cluster, {COLUMNS}) VALUES {{}}"  # noqa: S608 - constants
+    " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
+    " origin = excluded.origin, sequence = excluded.sequence, author = excluded.author,"
+    " context = excluded.context"
+)
+_UPSERT_ONE = _UPSERT.format("(?, ?, ?, ?, ?, ?, ?, ?, ?)")
+_UPSERT_TOGETHER = _UPSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * _ROWS_TOGETHER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +95,13 @@ class _Answer:
 class Database(LocalDatabase):
     """A cluster's registers on this machine; implements :class:`beonss.core.replication.pulling.Replica`.
 
-    Takes the same arguments as :class:`~beonss.store.local.LocalDatabase`, and is as little thread-safe.
+    Takes the arguments of :class:`~beonss.store.local.LocalDatabase`, is as little thread-safe, and two more:
+
+    Args:
+        quick: make commits of registers durable in a file beside the database and fold them into its tables now and
+            then (:mod:`beonss.store.commits`): for a daemon, which commits often. What such a file holds is
+            taken in in any case.
+        commit_file: opens that file (an argument for tests).
     """
 
     def __init__(
@@ -87,42 +112,148 @@ class Database(LocalDatabase):
         scope: Scope = "all",
         durable: bool = True,
         magic: Callable[[Path], int] = file_system_magic,
+        quick: bool = False,
+        commit_file: Callable[[Path], CommitFile] = DiskFile,
     ) -> None:
+        #: Registers beside the tables from which on a commit folds them in.
+        self.fold_rows = FOLD_ROWS
+        self._unfolded = Unfolded()
+        self._commits: Commits | None = None
+        # Named in the tables by the transaction that is under way.
+        self._generation: bytes | None = None
         self._digests: dict[bool, int] | None = None
         self._vector: dict[str, int] = {}
-        # What the table "vector" holds: it is written once for each commit, however many jobs moved it.
+        # What the table "vector" holds, and what is durable in it or in the file of commits: it is written once for
+        # each commit, however many jobs moved it.
         self._stored_vector: dict[str, int] = {}
+        self._durable_vector: dict[str, int] = {}
         # The incarnation written with, and its highest number; None when that has to be looked up.
         self._written: tuple[str, int] | None = None
         self._contested: set[Key] = set()
         super().__init__(path, cluster, scope=scope, durable=durable, magic=magic)
         self._vector = self._read_vector()
-        self._stored_vector = dict(self._vector)
+        self._stored_vector = self._durable_vector = dict(self._vector)
         # Where something may stand in the table "overruled": most writes need not look. Keys are never taken out, so
         # that a rollback cannot make it wrong.
         self._contested = {register.key for register in self.overruled()}
+        try:
+            self._recover(quick=quick and durable, commit_file=commit_file)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    # --- commits that are not in the tables yet ----------------------------------------------------------------------
+
+    def _recover(self, *, quick: bool, commit_file: Callable[[Path], CommitFile]) -> None:
+        """Take in what the last process left in the file of commits."""
+        generation = self.meta("commits")
+        if self.path == ":memory:" or not (quick or generation is not None):
+            return
+        path = Path(f"{self.path}-commits")
+        commits = Commits(commit_file(path), path)
+        try:
+            with self.transaction():
+                for body in commits.records(generation):
+                    rows, vector = _read_record(body, path)
+                    for row in rows:
+                        self._unfolded.put(row)
+                    self._move_vector(vector)
+                # Durable in the tables before anybody hears of it; with another generation the records are void.
+                self._commits = commits
+                self._into_tables(renew=quick, last=not quick)
+            commits.cut()
+        except BaseException:
+            self._commits = None
+            commits.close()
+            raise
+        if not quick:
+            self._commits = None
+            commits.close()
+
+    @property
+    def unfolded(self) -> int:
+        """How many registers are durable beside the tables, to be folded when there is time."""
+        return len(self._unfolded)
+
+    def fold(self) -> None:
+        """Put all registers into the tables; everything that reads the tables begins with this."""
+        if self._unfolded:
+            with self.transaction():
+                self._fold_rows()
+
+    def _fold_rows(self) -> None:
+        if not self._unfolded:
+            return
+        self._begin()
+        rows = [(self.cluster, *to_row(row)) for row in self._unfolded.take()]
+        whole = len(rows) - len(rows) % _ROWS_TOGETHER
+        for start in range(0, whole, _ROWS_TOGETHER):
+            together = rows[start : start + _ROWS_TOGETHER]
+            self._connection.execute(_UPSERT_TOGETHER, [value for row in together for value in row])
+        self._connection.executemany(_UPSERT_ONE, rows[whole:])
+
+    def _into_tables(self, *, renew: bool = False, last: bool = False) -> None:
+        """Have SQLite commit all that is not in the tables yet; the records of this generation are void then.
+
+        Args:
+            renew: name a new generation in any case.
+            last: there will be no file of commits after this.
+        """
+        moved = [(self.cluster, *item) for item in self._vector.items() if self._stored_vector.get(item[0]) != item[1]]
+        if not (self._levels[0] or self._unfolded or moved or renew or last):
+            return
+        self._begin()
+        self._fold_rows()
+        self._connection.executemany(
+            "INSERT INTO vector (cluster, origin, sequence) VALUES (?, ?, ?)"
+            " ON CONFLICT (cluster, origin) DO UPDATE SET sequence = excluded.sequence",
+            moved,
+        )
+        if last:
+            self._connection.execute("DELETE FROM meta WHERE name = 'commits'")
+        elif renew or (self._commits is not None and not self._commits.empty):
+            self._generation = os.urandom(GENERATION_BYTES)
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('commits', ?)", (self._generation,))
+
+    def _complete(self) -> None:
+        commits, changed = self._commits, self._unfolded.mark
+        if self._levels[0] or commits is None or changed >= FOLD_AT_ONCE or len(self._unfolded) > self.fold_rows:
+            self._into_tables()
+            return
+        moved = {origin: n for origin, n in self._vector.items() if self._durable_vector.get(origin) != n}
+        if changed or moved:
+            commits.append(pack([[register_to_plain(row) for row in self._unfolded.changed()], moved]))
+
+    def _settled(self, *, stored: bool) -> None:
+        self._unfolded.settle()
+        if self._durable_vector != self._vector:
+            self._durable_vector = dict(self._vector)
+        if stored:
+            self._stored_vector = self._durable_vector
+            if self._generation is not None and self._commits is not None:
+                self._commits.begin(self._generation)
+            self._generation = None
+
+    def close(self) -> None:
+        """Put everything into the tables and close the files; the WAL is folded into the database's."""
+        try:
+            self.fold()
+        finally:
+            commits, self._commits = self._commits, None
+            if commits is not None:
+                if not self._unfolded:
+                    commits.cut()
+                commits.close()
+            super().close()
 
     def _remembered(self) -> object:
-        return dict(self._vector), None if self._digests is None else dict(self._digests)
+        return dict(self._vector), None if self._digests is None else dict(self._digests), self._unfolded.mark
 
     def _recall(self, before: object) -> None:
         assert isinstance(before, tuple)
-        self._vector, self._digests = before
-        self._written = None
-
-    def _complete(self) -> None:
-        moved = [(self.cluster, *item) for item in self._vector.items() if self._stored_vector.get(item[0]) != item[1]]
-        if moved:
-            self._connection.executemany(
-                "INSERT INTO vector (cluster, origin, sequence) VALUES (?, ?, ?)"
-                " ON CONFLICT (cluster, origin) DO UPDATE SET sequence = excluded.sequence",
-                moved,
-            )
-
-    def _commit(self, statement: str) -> None:
-        super()._commit(statement)
-        if statement == "COMMIT":
-            self._stored_vector = dict(self._vector)
+        self._vector, self._digests, mark = before
+        self._unfolded.undo(mark)
+        self._written = self._generation = None
 
     # --- registers ---------------------------------------------------------------------------------------------------
 
@@ -135,6 +266,7 @@ class Database(LocalDatabase):
 
         It may be above the vector: the rows of an unfinished answer are here before the vector that covers them.
         """
+        self.fold()
         highest = self._connection.execute(
             "SELECT max(sequence) FROM register WHERE cluster = ? AND origin = ?", (self.cluster, incarnation)
         ).fetchone()[0]
@@ -142,6 +274,9 @@ class Database(LocalDatabase):
 
     def register(self, key: Key) -> Register | None:
         """Return one register."""
+        found = self._unfolded.rows.get(key)
+        if found is not None:
+            return found
         row = self._connection.execute(
             f"SELECT {COLUMNS} FROM register WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608 - constants
             (self.cluster, *key),
@@ -152,6 +287,7 @@ class Database(LocalDatabase):
         """Return all registers in batches, for the start; writes between two batches are seen or not."""
         last = 0
         while True:
+            self.fold()
             rows = self._connection.execute(
                 # "+": not by an index of the cluster, which is all there is; that would sort everything for each batch.
                 f"SELECT {COLUMNS}, id FROM register WHERE id > ? AND +cluster = ? ORDER BY id LIMIT ?",  # noqa: S608
@@ -170,6 +306,7 @@ class Database(LocalDatabase):
         Raises:
             BrokenStoreError: a row holds what this program never writes.
         """
+        self.fold()
         cursor = self._connection.execute(
             f"SELECT {COLUMNS} FROM register WHERE +cluster = ? ORDER BY id",  # noqa: S608 - constants
             (self.cluster,),
@@ -220,6 +357,15 @@ class Database(LocalDatabase):
                 self._move_vector({incarnation: sequence})
             self._written = (incarnation, sequence)
         return written
+
+    def write_or_refuse(
+        self, changes: Sequence[Change], wall_ms: int, author: str, incarnation: str
+    ) -> list[Register] | Refused:
+        """Write as :meth:`write` does; return why not instead of raising that. For many writes in one job."""
+        try:
+            return self.write(changes, wall_ms, author, incarnation)
+        except Refused as refusal:
+            return refusal
 
     def _write_one(self, change: Change, wall_ms: int, author: str, number: Stamp, old: Register | None) -> Register:
         """Return the register that a change makes of the one held; ``number`` is its stamp without the time."""
@@ -300,6 +446,9 @@ class Database(LocalDatabase):
             for row in self._connection.execute(_HELD, (*names, self.cluster)):
                 register = to_register(row)
                 held[register.key] = register
+        unfolded = self._unfolded.rows
+        if unfolded:
+            held.update((key, unfolded[key]) for key in keys[:whole] if key in unfolded)
         for key in keys[whole:]:
             found = self.register(key)
             if found is not None:
@@ -308,13 +457,8 @@ class Database(LocalDatabase):
 
     def _put(self, puts: Sequence[tuple[Register | None, Register]]) -> None:
         """Store registers, each over the one that is held so far."""
-        self._connection.executemany(
-            f"INSERT INTO register (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
-            " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
-            " origin = excluded.origin, sequence = excluded.sequence, author = excluded.author,"
-            " context = excluded.context",
-            [(self.cluster, *to_row(new)) for _, new in puts],
-        )
+        for _, new in puts:
+            self._unfolded.put(new)
         if self._digests is not None:
             for old, new in puts:
                 delta = fingerprint(new) - (0 if old is None else fingerprint(old))
@@ -379,6 +523,7 @@ class Database(LocalDatabase):
             yield page
 
     def _cut(self, question: Context, *, public_only: bool) -> _Answer:
+        self.fold()
         rows = array("q")
         for origin in self._vector:
             rows.extend(
@@ -393,6 +538,7 @@ class Database(LocalDatabase):
 
     def buffered(self, vector: Context, *, public_only: bool = False) -> Buffered:
         """Return what is held here for a peer: the registers that the vector it acknowledged does not cover."""
+        self.fold()
         objects: dict[str, int] = {}
         for origin in self._vector:
             for name, count in self._connection.execute(
@@ -431,6 +577,7 @@ class Database(LocalDatabase):
         adopted: list[Register] = []
         with self.transaction():
             sequence = self.known(incarnation)
+            self.fold()
             for origin in origins:
                 for row in self._connection.execute(
                     f"SELECT {COLUMNS} FROM register"  # noqa: S608 - constants
@@ -456,6 +603,7 @@ class Database(LocalDatabase):
         return kept is None or kept == self._digests
 
     def _count_digests(self) -> dict[bool, int]:
+        self.fold()
         digests = {False: 0, True: 0}
         cursor = self._connection.execute(
             "SELECT object, field, value, time, origin, sequence FROM register WHERE +cluster = ?", (self.cluster,)
@@ -485,6 +633,7 @@ class Database(LocalDatabase):
             check_register(row)
         check_vector(vector)
         with self.transaction():
+            self._begin()
             gone = [(self.cluster, *row.key) for row in self._all() if stamps.get(row.key) != row.stamp]
             self._connection.executemany("DELETE FROM register WHERE cluster = ? AND object = ? AND field = ?", gone)
             self._connection.executemany(
@@ -538,12 +687,29 @@ class Database(LocalDatabase):
             loser = Register(loser.key, b"", loser.stamp, loser.author, loser.context)
         if shown and concurrent(old, new) and old.value != new.value:
             self._contested.add(old.key)
+            self._begin()
             self._connection.execute(
                 f"INSERT OR REPLACE INTO overruled (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (self.cluster, *to_row(loser)),
             )
 
     def _drop_overruled(self, key: Key) -> None:
+        self._begin()
         self._connection.execute(
             "DELETE FROM overruled WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
         )
+
+
+def _read_record(body: bytes, path: Path) -> tuple[tuple[Register, ...], dict[str, int]]:
+    try:
+        item = unpack(body)
+        if not isinstance(item, list) or len(item) != 2:
+            raise MalformedError("a commit has another shape")
+        fields = Fields({"rows": item[0], "vector": item[1]}, "commit")
+        return registers_from_plain(fields.array("rows", MAXIMUM_ROWS)), fields.vector("vector")
+    except MalformedError as error:
+        # Its checksum is right: it was written so.
+        raise UnusableStoreError(
+            f"{path}: holds a commit that this version cannot read ({error}); start the version that wrote it, "
+            "and end it in order"
+        ) from None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from beonss.core.passwords.fairness import FairQueue
+from beonss.core.passwords.fairness import FairQueue, busy
 from beonss.errors import Unavailable
 from beonss.store import crypt
 
@@ -47,11 +47,11 @@ class HashingThreads:
 
     Args:
         size: how many; as many hashes are computed at once. None: as many as there are processors, from 2 to 4.
-        per_source: how many may wait for one source.
+        per_source: how many may wait for one source: a course that logs in on one login node at nine o'clock.
         total: how many may wait in all.
     """
 
-    def __init__(self, size: int | None = None, per_source: int = 64, total: int = 1024) -> None:
+    def __init__(self, size: int | None = None, per_source: int = 512, total: int = 1024) -> None:
         self._size = max(2, min(4, os.cpu_count() or 2)) if size is None else size
         self._queue: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue(per_source, total)
         self._ready = threading.Condition()
@@ -102,12 +102,15 @@ class HashingThreads:
         with self._ready:
             if self._closed:
                 raise Unavailable("the daemon is stopping")
-            self._queue.put(source, (future, work))
+            gone = self._queue.put(source, (future, work))
             if len(self._threads) < self._size:
                 thread = threading.Thread(target=self._run, name=f"hashing-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._ready.notify()
+        if gone is not None and gone[0].set_running_or_notify_cancel():
+            # Somebody with many waiting made room. Outside the lock: whoever hears of it may ask again.
+            gone[0].set_exception(busy())
         return future
 
     def _aside(self, work: Callable[[], T]) -> T:

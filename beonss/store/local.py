@@ -43,9 +43,8 @@ class LocalDatabase:
         self.path = path
         self.cluster = cluster
         self.scope = scope
-        self._depth = 0
-        # The name and the count of changes at the start of each open savepoint.
-        self._savepoints: list[tuple[str, int]] = []
+        # The open transactions, the outermost first: whether SQLite knows of each.
+        self._levels: list[bool] = []
         self._connection = open_connection(path, durable=durable, magic=magic)
         try:
             self._claim_file()
@@ -74,54 +73,63 @@ class LocalDatabase:
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open; SQLite ends one by itself on some errors (a full disk)."""
-        return self._connection.in_transaction
+        return bool(self._levels) and (not self._levels[0] or self._connection.in_transaction)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make one transaction, or a savepoint inside another; an error undoes it and nothing outside it.
 
+        SQLite hears of it when a table is written first (:meth:`_begin`).
+
         Raises:
             StoreError: for every error of SQLite, translated.
         """
         before = self._remembered()
-        depth = self._depth
-        connection = self._connection
-        if depth == 0:
-            begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
-        elif self._savepoints and self._savepoints[-1][1] == connection.total_changes:
-            # Nothing was changed since the savepoint around this one began: it will do for both.
-            begin, commit, undo = "", "", [f"ROLLBACK TO {self._savepoints[-1][0]}"]
-        else:
-            name = f"s{depth}"
-            begin, commit, undo = f"SAVEPOINT {name}", f"RELEASE {name}", [f"ROLLBACK TO {name}", f"RELEASE {name}"]
+        levels = self._levels
+        depth = len(levels)
+        levels.append(False)
         try:
-            if begin:
-                connection.execute(begin)
-            if depth and begin:
-                self._savepoints.append((f"s{depth}", connection.total_changes))
-            self._depth += 1
             try:
                 yield
-                self._depth = depth
                 if depth == 0:
                     self._complete()
-                if commit:
-                    self._commit(commit)
+                stored = levels[depth]
+                if stored:
+                    self._commit(f"RELEASE s{depth}" if depth else "COMMIT")
+                del levels[depth:]
+                if depth == 0:
+                    self._settled(stored=stored)
             except BaseException:
-                self._depth = depth
+                begun = len(levels) > depth and levels[depth]
+                del levels[depth:]
                 self._recall(before)
-                if connection.in_transaction:
+                if begun and self._connection.in_transaction:
+                    undo = (f"ROLLBACK TO s{depth}", f"RELEASE s{depth}") if depth else ("ROLLBACK",)
                     for statement in undo:
-                        connection.execute(statement)
+                        self._connection.execute(statement)
                 raise
-            finally:
-                if depth and begin:
-                    self._savepoints.pop()
         except sqlite3.Error as error:
             raise translated(error, self.path) from None
 
+    def _begin(self) -> None:
+        """Tell SQLite of all transactions that are open; to be called before a table is written."""
+        for depth, begun in enumerate(self._levels):
+            if not begun:
+                self._connection.execute(f"SAVEPOINT s{depth}" if depth else "BEGIN IMMEDIATE")
+                self._levels[depth] = True
+
+    def fold(self) -> None:
+        """Write what is durable elsewhere into the tables."""
+
     def _complete(self) -> None:
         """Write what was put off until the outermost transaction ends."""
+
+    def _settled(self, *, stored: bool) -> None:
+        """Note that the outermost transaction is durable.
+
+        Args:
+            stored: SQLite had to commit something.
+        """
 
     def _remembered(self) -> object:
         """Return what is kept in memory of the tables, as it is now, for :meth:`_recall` when they are rolled back."""
@@ -165,6 +173,7 @@ class LocalDatabase:
 
     def _set(self, table: str, name: str, value: bytes | None) -> None:
         with self.transaction():
+            self._begin()
             if value is None:
                 self._connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608 - constants
             else:
@@ -173,6 +182,7 @@ class LocalDatabase:
     def acknowledge(self, peer: str, said: Acknowledged | None) -> None:
         """Keep what a peer last acknowledged; None when it was removed from the member list."""
         with self.transaction():
+            self._begin()
             if said is None:
                 self._connection.execute(
                     "DELETE FROM acknowledged WHERE cluster = ? AND peer = ?", (self.cluster, peer)
@@ -196,6 +206,7 @@ class LocalDatabase:
         Raises:
             StoreError: the file exists already or cannot be written.
         """
+        self.fold()
         try:
             self._connection.execute("VACUUM INTO ?", (str(path),))
             path.chmod(0o600)

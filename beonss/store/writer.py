@@ -24,6 +24,8 @@ class _UndoneError(StoreError):
 
 #: Jobs in one commit at most; bounds how long the first of them waits for the others.
 MAX_GROUP = 256
+#: Seconds without a job after which commits are folded into the tables.
+IDLE = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +97,7 @@ class Writer:
 
     def _next_group(self) -> tuple[list[_Job[Any]], bool]:
         group: list[_Job[Any]] = []
-        item = self._queue.get()
+        item = self._next()
         while item is not None:
             group.append(item)
             if len(group) == MAX_GROUP:
@@ -105,6 +107,24 @@ class Writer:
             except queue.Empty:
                 return group, True
         return group, False
+
+    def _next(self) -> _Job[Any] | None:
+        if self._database.unfolded and self._broken is None:
+            try:
+                return self._queue.get(timeout=IDLE)
+            except queue.Empty:
+                self._fold()
+        return self._queue.get()
+
+    def _fold(self) -> None:
+        """Use the quiet to bring the tables up to date."""
+        try:
+            self._database.fold()
+        except BrokenStoreError as error:
+            self._break(error)
+        except StoreError:
+            # No room just now: it is durable where it is.
+            pass
 
     def _commit(self, group: list[_Job[Any]]) -> None:
         if self._broken is None:

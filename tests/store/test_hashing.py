@@ -63,6 +63,23 @@ def test_turns_are_fair_and_a_full_source_is_refused(monkeypatch):
     threads.close()
 
 
+def test_a_storm_makes_room_for_others(monkeypatch):
+    """With every place taken by one source another is served all the same, and who had to go is told so."""
+    gate = Gate(monkeypatch)
+    threads = HashingThreads(size=1, per_source=10, total=3)
+    futures = [threads.verify("storm", b"", "storm0")]
+    assert gate.begun.acquire(timeout=10)
+    futures += [threads.verify("storm", b"", f"storm{number}") for number in (1, 2, 3)]
+    futures.append(threads.verify("alice", b"", "alice"))
+    error = futures.pop(3).exception(10)
+    assert isinstance(error, Refused)
+    assert error.code == "busy"
+    gate.open.set()
+    assert all(future.result(10) for future in futures)
+    assert gate.order == ["storm0", "storm1", "alice", "storm2"]
+    threads.close()
+
+
 def test_closing_finishes_what_runs_cancels_what_waits_and_takes_no_more(monkeypatch):
     gate = Gate(monkeypatch)
     threads = HashingThreads(size=1)

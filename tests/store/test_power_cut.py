@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from support.simulator.disks import Disk
+from support.simulator.disks import CommitsOnDisk, Disk
 
 from beonss.core.replication.registers import Change, Key
 from beonss.errors import StoreError
@@ -74,5 +74,12 @@ def test_the_disk_tells_a_store_that_does_not_flush(disk: Disk, mode: str, monke
         return connection
 
     monkeypatch.setattr(local, "open_connection", careless)
+    with pytest.raises((AssertionError, StoreError)):
+        live_and_die(disk, 250)
+
+
+def test_the_disk_tells_a_store_that_does_not_flush_its_commits(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the file beside the database."""
+    monkeypatch.setattr(CommitsOnDisk, "flush", lambda self: None)
     with pytest.raises((AssertionError, StoreError)):
         live_and_die(disk, 250)

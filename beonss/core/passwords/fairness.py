@@ -1,6 +1,7 @@
 """A queue that is fair to those who use it: one turn each, whoever asked how often.
 
-A node that sends a thousand logins at once waits behind itself, not in front of everybody.
+A node that sends a thousand logins at once waits behind itself, not in front of everybody; and what it has waiting
+takes no place from others: where there is no room, the longest queue gives way.
 """
 
 from collections import OrderedDict, deque
@@ -10,6 +11,11 @@ from typing import Generic, TypeVar
 from beonss.errors import Refused
 
 T = TypeVar("T")
+
+
+def busy() -> Refused:
+    """Return what whoever finds no room is told."""
+    return Refused("busy", "too many password checks wait already; try again in a moment")
 
 
 class FairQueue(Generic[T]):
@@ -30,19 +36,32 @@ class FairQueue(Generic[T]):
         """Return how many entries wait."""
         return self._length
 
-    def put(self, source: Hashable, entry: T) -> None:
+    def put(self, source: Hashable, entry: T) -> T | None:
         """Add an entry.
 
+        Returns:
+            The entry that had to go for it: the newest of the source that has most waiting, where there was no room
+            and that source has at least two more than this one. It is refused as ``busy`` by the caller.
+
         Raises:
-            Refused: ``busy``: the source has too many waiting, or there are too many in all.
+            Refused: ``busy``: the source has too many waiting, or there are too many in all and nobody has more.
         """
         queue = self._queues.get(source)
-        if self._length >= self._total or (queue is not None and len(queue) >= self._per_source):
-            raise Refused("busy", "too many password checks wait already; try again in a moment")
+        waiting = 0 if queue is None else len(queue)
+        gone: T | None = None
+        if waiting >= self._per_source:
+            raise busy()
+        if self._length >= self._total:
+            longest = max(self._queues.values(), key=len)
+            if len(longest) < waiting + 2:
+                raise busy()
+            gone = longest.pop()
+            self._length -= 1
         if queue is None:
             queue = self._queues[source] = deque()
         queue.append(entry)
         self._length += 1
+        return gone
 
     def get(self) -> T:
         """Take the next entry: the oldest of the source whose turn it is.

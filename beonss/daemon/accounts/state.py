@@ -22,7 +22,7 @@ from beonss.core.replication.memorizing import Anew
 from beonss.core.replication.pulling import Acknowledged, Page, Stalled, has_news, public_reach
 from beonss.core.replication.recent import RecentCommits
 from beonss.core.replication.registers import Change, Context, Register, covers
-from beonss.errors import Unavailable
+from beonss.errors import StoreError, Unavailable
 from beonss.store.database import Buffered, Database
 from beonss.store.rows import Packing
 from beonss.store.writer import Jobs
@@ -76,6 +76,10 @@ class Accounts:
         # Results of the writer's thread, on their way to the reactor's.
         self._results: deque[_Result] = deque()
         self._expected = False
+        # Writes that wait for the job before, whether there is one, and whether there were several at once.
+        self._writes: list[_Write] = []
+        self._writing = False
+        self._busy = False
         self._recent = RecentCommits()
         self._news = False
         # Registers in the view that the collector still looks at.
@@ -187,13 +191,47 @@ class Accounts:
             raise Unavailable(f"this master takes no changes: {self._halted}")
         if not self.settled:
             self._renew("a change was made before all other masters had answered")
+        write = _Write(changes, self._clock() if wall is None else wall, author, Deferred(lambda _: None))
+        self._writes.append(write)
+        if not self._writing:
+            self._writing = True
+            if self._busy:
+                # Those who are about to ask as well come along.
+                self._reactor.callFromThread(self._write_all)
+            else:
+                self._write_all()
+        return await write.written
+
+    def _write_all(self) -> None:
+        """Have all writes that wait made by one job; those that come meanwhile are the next."""
+        writes, self._writes = self._writes, []
+        self._busy = len(writes) > 1
         incarnation = self.incarnation
-        stamped = self._clock() if wall is None else wall
 
         def work(database: Database) -> _Commit:
-            return _Commit(database.write(changes, stamped, author, incarnation), database.vector())
+            made = [database.write_or_refuse(*write[:3], incarnation) for write in writes]
+            return _Commit(
+                [row for rows in made if isinstance(rows, list) for row in rows], database.vector(), made=made
+            )
 
-        return (await self._run(work, self._committed)).rows
+        def done(result: "_Commit | Failure") -> None:
+            self._writing = False
+            if isinstance(result, Failure):
+                answers: list[Any] = [result] * len(writes)
+            else:
+                answers = [made if isinstance(made, list) else Failure(made) for made in result.made]
+            if self._writes:
+                self._writing = True
+                self._write_all()
+            for write, answer in zip(writes, answers, strict=True):
+                if not write.written.called:
+                    write.written.callback(answer)
+
+        try:
+            self._run(work, self._committed).addBoth(done)
+        except StoreError:
+            # The daemon is stopping.
+            done(Failure())
 
     async def merge(self, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
         """Merge a page of a peer's answer; return the rows that won, when they are durable.
@@ -481,12 +519,28 @@ class _Commit(NamedTuple):
         vector: after it.
         whole: whether every register is covered by the vector, as far as this job can change that.
         strange: whether a peer knows writes of our incarnation that are not ours.
+        made: for each write asked for, its registers, or why it was refused.
     """
 
     rows: list[Register]
     vector: Mapping[str, int]
     whole: bool = True
     strange: bool = False
+    made: Sequence[list[Register] | Exception] = ()
+
+
+class _Write(NamedTuple):
+    """A write that was asked for.
+
+    Attributes:
+        wall: ms to stamp it with.
+        written: fires with the registers.
+    """
+
+    changes: Sequence[Change]
+    wall: int
+    author: str
+    written: "Deferred[list[Register]]"
 
 
 class _Result(NamedTuple):

@@ -127,6 +127,7 @@ class Disasters:
             return
         assert machine.disk.database is not None
         victim = world.random.choice(objects)
+        machine.disk.database.fold()
         machine.disk.database._connection.execute("DELETE FROM register WHERE object = ?", (victim,))
         machine.disk.database.recount()
         world.checks.forget_disk(machine)

@@ -8,6 +8,7 @@ any subset, the last ones perhaps torn within their sectors.
 
 import atexit
 import ctypes
+import errno
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,10 +111,15 @@ class Disk:
         self.stop(self.death if self.dead else "kill")
         self.dead, self.fuse = False, None
         with _vfs.default(self):
-            self.database = Database(self.path, cluster)
-        # A checkpoint every few commits: that is where power cuts are interesting.
-        self.database._connection.execute("PRAGMA wal_autocheckpoint = 12")
+            self.database = Database(self.path, cluster, quick=True, commit_file=self.commit_file)
+        # A checkpoint every few commits, folding too: that is where power cuts are interesting.
+        self.database._connection.execute("PRAGMA wal_autocheckpoint = 40")
+        self.database.fold_rows = 5
         return self.database
+
+    def commit_file(self, path: Path) -> "CommitsOnDisk":
+        """Open the file of commits, which is not SQLite's."""
+        return CommitsOnDisk(self, self.files.setdefault(path.name, StoredFile()))
 
     def stop(self, death: Death) -> None:
         """End the process: without a checkpoint, without a word; a power cut takes what was not synced."""
@@ -156,6 +162,39 @@ class Disk:
     def life(self) -> int:
         """Counts the processes that had this disk."""
         return self._life
+
+
+class CommitsOnDisk:
+    """The file of commits on a simulated disk (:class:`beonss.store.commits.CommitFile`)."""
+
+    def __init__(self, disk: Disk, stored: StoredFile) -> None:
+        self._disk, self._stored, self._life = disk, stored, disk.life
+
+    def read(self) -> bytes:
+        """Return all of it."""
+        return bytes(self._stored.data)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write, not yet durably."""
+        self._step()
+        self._stored.put(offset, data)
+
+    def flush(self) -> None:
+        """Make it durable."""
+        self._step()
+        self._stored.sync()
+
+    def cut(self, size: int) -> None:
+        """Shorten it, not yet durably."""
+        self._step()
+        self._stored.truncate(size)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def _step(self) -> None:
+        if not self._disk.step(self._life):
+            raise OSError(errno.EIO, "the machine is dead")
 
 
 class _File(Structure):

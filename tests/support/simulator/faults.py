@@ -29,6 +29,7 @@ from beonss.daemon.targets.deliveries import Deliveries
 from beonss.store import database, local
 from beonss.store.database import Database
 from beonss.targets import files
+from support.simulator.disks import CommitsOnDisk
 
 Patch = pytest.MonkeyPatch
 
@@ -75,6 +76,7 @@ def one_clock_for_all_registers(patch: Patch) -> str:
     original = Database._write_one
 
     def write_one(self: Database, change: Any, wall_ms: int, *rest: Any) -> Register:
+        self.fold()
         highest = self._connection.execute("SELECT max(time) FROM register").fetchone()[0] or 0
         return original(self, change, max(wall_ms, highest + 1), *rest)
 
@@ -92,6 +94,12 @@ def commits_are_not_flushed(patch: Patch) -> str:
         return connection
 
     patch.setattr(local, "open_connection", careless)
+    return "power"
+
+
+def commits_are_left_in_the_kernels_cache(patch: Patch) -> str:
+    """6: the file of commits is written and not flushed."""
+    patch.setattr(CommitsOnDisk, "flush", lambda self: None)
     return "power"
 
 
@@ -288,6 +296,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     stamps_are_the_wall_clock: "a change lost to what its writer had seen",
     one_clock_for_all_registers: "a bad clock reached",
     commits_are_not_flushed: "was lost|left the buffer|one sequence number|unequal registers|still buffered",
+    commits_are_left_in_the_kernels_cache: "was lost|came back|left the buffer|one sequence number|unequal registers",
     deletions_are_forgotten: "deleted came back",
     locks_are_forgotten: "locked account was let in|a change was not refused",
     merging_takes_whatever_comes_from_others: "went down|not equal|unequal registers|left the buffer|was lost",

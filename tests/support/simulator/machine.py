@@ -82,7 +82,7 @@ class Machine:
         self.incarnations: set[str] = set()
         self.files: FlakyFiles | None = None
         #: what the checks last read from the database, and when
-        self.seen: tuple[Database, tuple[int, int], dict[Key, Register]] | None = None
+        self.seen: tuple[Database, tuple[int, int, int], dict[Key, Register]] | None = None
         self.audit: Path = world.directory / f"audit-{name}-{key.hex()[:6]}.jsonl"
         self._pulled: list[Callable[[str, Context], None]] = []
         self._told: list[Callable[[str], None]] = []

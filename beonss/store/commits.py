@@ -1,0 +1,201 @@
+"""The file of the latest commits, beside the database: one write and one flush make a commit durable.
+
+A commit of SQLite writes every page that it touched, of the table and of its indexes, and keeps the interpreter's lock
+changing hands for each statement. A commit here is one record of the registers that it changed. Now and then all of
+them are folded into the database in one of its own transactions; that names a new generation, from which moment the
+records of the one before are void, whatever of them is still in the file (docs/decisions/0034). An opening reads the
+records of the database's generation, in order, up to the first that is not whole, and folds them.
+
+The file, integers big-endian: 8 bytes ``beoncmt1``, 8 of the generation, then records: 4 bytes of length, 4 of CRC-32
+over length and body, carried on from the record before (the first: from the header), then the body.
+"""
+
+import errno
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from beonss.errors import StoreError
+from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError
+
+MAGIC = b"beoncmt1"
+GENERATION_BYTES = 8
+_HEADER = len(MAGIC) + GENERATION_BYTES
+_PREFIX = 8
+#: A file that once grew longer is cut when it is begun anew.
+MAX_KEPT = 8 << 20
+#: No file is longer: what is not folded by then (a full disk) is refused.
+MAX_LENGTH = 64 << 20
+
+
+class CommitFile(Protocol):
+    """The file, open for reading and writing."""
+
+    def read(self) -> bytes:
+        """Return all of it."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write, not yet durably; raises OSError."""
+
+    def flush(self) -> None:
+        """Make durable what was written; raises OSError."""
+
+    def cut(self, size: int) -> None:
+        """Shorten it; raises OSError."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
+class DiskFile:
+    """A file of the operating system's, made with mode 0600 where there is none.
+
+    Raises:
+        UnusableStoreError: it cannot be opened for writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.fchmod(self._descriptor, 0o600)
+                directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    # The name must survive a power cut as well as what is written under it.
+                    os.fsync(directory)
+                finally:
+                    os.close(directory)
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+        except OSError as error:
+            raise UnusableStoreError(f"{path}: cannot be opened for writing: {error.strerror}") from None
+
+    def read(self) -> bytes:
+        """Return all of it, but no more than a file of ours can have."""
+        pieces, position = [], 0
+        while position <= MAX_LENGTH and (piece := os.pread(self._descriptor, 1 << 20, position)):
+            pieces.append(piece)
+            position += len(piece)
+        return b"".join(pieces)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write all of ``data``."""
+        while data:
+            count = os.pwrite(self._descriptor, data, offset)
+            offset, data = offset + count, data[count:]
+
+    def flush(self) -> None:
+        """Flush the disk (fdatasync(2) also flushes a new length)."""
+        if hasattr(os, "fdatasync"):
+            os.fdatasync(self._descriptor)
+        else:
+            os.fsync(self._descriptor)
+
+    def cut(self, size: int) -> None:
+        """Shorten it."""
+        os.ftruncate(self._descriptor, size)
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)
+
+
+class Commits:
+    """The records of one generation.
+
+    Args:
+        file: owned from now on.
+        path: of the file, for people.
+    """
+
+    def __init__(self, file: CommitFile, path: Path | str) -> None:
+        self._file = file
+        self._path = path
+        self._generation = b""
+        self._position = 0
+        self._sum = 0
+        # What is in the file of this generation; the header is written with the first record.
+        self.empty = True
+
+    def records(self, generation: bytes | None) -> Iterator[bytes]:
+        """Return the bodies of the whole records of a generation; none if the file is of another one.
+
+        Raises:
+            BrokenStoreError: the file cannot be read.
+        """
+        try:
+            data = self._file.read()
+        except OSError as error:
+            raise self._broken(error) from None
+        if generation is None or data[:_HEADER] != MAGIC + generation:
+            return
+        position, known = _HEADER, zlib.crc32(data[:_HEADER])
+        while position + _PREFIX <= len(data):
+            length = data[position : position + 4]
+            end = position + _PREFIX + int.from_bytes(length, "big")
+            body = data[position + _PREFIX : end]
+            known = zlib.crc32(body, zlib.crc32(length, known))
+            if end > len(data) or data[position + 4 : position + _PREFIX] != known.to_bytes(4, "big"):
+                return
+            yield body
+            position = end
+
+    def begin(self, generation: bytes) -> None:
+        """Void all records: those that follow belong to another generation, which the database names by now."""
+        self._generation = generation
+        long = self._position > MAX_KEPT
+        self._position, self.empty = 0, True
+        if long:
+            self.cut()
+
+    def cut(self) -> None:
+        """Empty the file: its records are folded, and nobody shall find old hashes in it."""
+        try:
+            self._file.cut(0)
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def append(self, body: bytes) -> None:
+        """Add a record and flush the disk.
+
+        Raises:
+            DiskFullError: there is no room; nothing was added.
+            BrokenStoreError: writing or flushing failed; nobody knows what is on the disk.
+        """
+        head, known, position = b"", self._sum, self._position
+        if self.empty:
+            head, position = MAGIC + self._generation, 0
+            known = zlib.crc32(head)
+        length = len(body).to_bytes(4, "big")
+        known = zlib.crc32(body, zlib.crc32(length, known))
+        data = b"".join((head, length, known.to_bytes(4, "big"), body))
+        if position + len(data) > MAX_LENGTH:
+            raise StoreError(f"{self._path}: has {position} bytes that could not be folded into the database")
+        try:
+            self._file.write(position, data)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                # What was written of it is no whole record, and the next one is written over it.
+                raise DiskFullError(
+                    f"{self._path}: the disk is full ({error.strerror}); the change was not made. "
+                    "Free some space and try again"
+                ) from None
+            raise self._broken(error) from None
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise self._broken(error) from None
+        self._position, self._sum, self.empty = position + len(data), known, False
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
+
+    def _broken(self, error: OSError) -> BrokenStoreError:
+        return BrokenStoreError(
+            f"{self._path}: reading or writing failed ({error.strerror}). "
+            "Look at the kernel's log for errors of the disk"
+        )

@@ -1,0 +1,360 @@
+"""The file of commits beside the database: nothing whole is lost, nothing void is read, and tables end the same."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.registers import A, B, row
+from support.simulator.disks import Disk
+
+from beonss.core.replication.registers import ABSENT, Change, Key
+from beonss.errors import Refused, StoreError
+from beonss.store.commits import Commits, DiskFile
+from beonss.store.database import Database
+from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError
+
+ONE, OTHER = b"11111111", b"22222222"
+ALICE = "ab" * 16
+
+
+class Memory:
+    """A file in memory that can be told to fail."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = bytearray(data)
+        self.flushes = 0
+        self.fails: dict[str, int] = {}
+
+    def read(self) -> bytes:
+        self._try("read")
+        return bytes(self.data)
+
+    def write(self, offset: int, data: bytes) -> None:
+        kept = data[: len(data) // 2] if "write" in self.fails else data
+        self.data.extend(bytes(max(0, offset - len(self.data))))
+        self.data[offset : offset + len(kept)] = kept
+        self._try("write")
+
+    def flush(self) -> None:
+        self._try("flush")
+        self.flushes += 1
+
+    def cut(self, size: int) -> None:
+        self._try("cut")
+        del self.data[size:]
+
+    def close(self) -> None:
+        pass
+
+    def _try(self, what: str) -> None:
+        if what in self.fails:
+            raise OSError(self.fails[what], os.strerror(self.fails[what]))
+
+
+def filled(*bodies: bytes, generation: bytes = ONE) -> Memory:
+    memory = Memory()
+    commits = Commits(memory, "file")
+    commits.begin(generation)
+    for body in bodies:
+        commits.append(body)
+    return memory
+
+
+def read(memory: Memory, generation: bytes | None = ONE) -> list[bytes]:
+    return list(Commits(memory, "file").records(generation))
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_added_is_read_and_each_was_flushed() -> None:
+    memory = filled(b"one", b"", b"three")
+    assert read(memory) == [b"one", b"", b"three"]
+    assert memory.flushes == 3
+
+
+def test_records_of_another_generation_are_void() -> None:
+    memory = filled(b"one")
+    assert read(memory, OTHER) == read(memory, None) == []
+
+
+def test_a_new_generation_begins_over_the_old_and_never_runs_into_it() -> None:
+    """Records of equal length: what follows the new one is exactly where an old one stood."""
+    memory = filled(b"one", b"two", b"six")
+    commits = Commits(memory, "file")
+    commits.begin(OTHER)
+    assert read(memory, OTHER) == []
+    commits.append(b"new")
+    assert read(memory, OTHER) == [b"new"]
+    assert read(memory, ONE) == []
+    again = Commits(memory, "file")
+    again.begin(ONE)
+    again.append(b"won")
+    assert read(memory) == [b"won"], "the sums go on from record to record"
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.data())
+def test_a_file_cut_off_anywhere_keeps_what_is_whole(bodies: list[bytes], data: st.DataObject) -> None:
+    memory = filled(*bodies)
+    whole = len(memory.data)
+    del memory.data[data.draw(st.integers(0, whole)) :]
+    found = read(memory)
+    assert found == bodies[: len(found)]
+    assert (len(found) == len(bodies)) or len(memory.data) < whole
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=5), st.data())
+def test_a_changed_byte_ends_the_reading(bodies: list[bytes], data: st.DataObject) -> None:
+    memory = filled(*bodies)
+    memory.data[data.draw(st.integers(0, len(memory.data) - 1))] ^= data.draw(st.integers(1, 255))
+    found = read(memory)
+    assert found == bodies[: len(found)]
+    assert len(found) < len(bodies)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_without_an_error(rubbish: bytes) -> None:
+    read(Memory(rubbish))
+    read(Memory(b"beoncmt1" + ONE + rubbish))
+
+
+def test_a_full_disk_adds_nothing_and_the_next_record_takes_its_place() -> None:
+    memory = filled(b"one")
+    commits = Commits(memory, "file")
+    commits.begin(OTHER)
+    commits.append(b"two")
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        memory.fails = {"write": number}
+        with pytest.raises(DiskFullError, match="was not made"):
+            commits.append(b"a longer one that finds no room")
+    memory.fails = {}
+    commits.append(b"six")
+    assert read(memory, OTHER) == [b"two", b"six"]
+
+
+@pytest.mark.parametrize(("what", "number"), [("flush", errno.EIO), ("flush", errno.ENOSPC), ("write", errno.EIO)])
+def test_after_a_failed_flush_nobody_knows(what: str, number: int) -> None:
+    memory = Memory()
+    commits = Commits(memory, "file")
+    commits.begin(ONE)
+    memory.fails = {what: number}
+    with pytest.raises(BrokenStoreError, match="kernel's log"):
+        commits.append(b"one")
+
+
+def test_the_file_is_ours_alone_and_no_link_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "db-commits"
+    path.write_bytes(b"")
+    path.chmod(0o666)
+    file = DiskFile(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    file.write(0, b"x" * 10)
+    file.write(4, b"yy")
+    file.flush()
+    file.cut(7)
+    assert file.read() == b"xxxxyyx"
+    file.close()
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnusableStoreError, match="cannot be opened"):
+        DiskFile(path)
+
+
+# --- the database on top of it --------------------------------------------------------------------------------------
+
+
+def entry(number: int, expect: object = None) -> Change:
+    return Change(Key(f"{number:032x}", "entry"), b"%d" % number, expect)  # type: ignore[arg-type]
+
+
+def contents(database: Database) -> tuple[dict, dict]:
+    return {r.key: r for batch in database.registers() for r in batch}, database.vector()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path, "disk", Random(1))
+    yield disk
+    disk.stop("kill")
+
+
+def test_commits_do_without_sqlite_until_something_reads_the_tables(tmp_path: Path) -> None:
+    """And an orderly end leaves an empty file and nothing to take in."""
+    path = tmp_path / "db"
+    database = Database(path, "c", quick=True)
+    before = database._connection.total_changes
+    written = [database.write([entry(number)], 5, "root", A)[0] for number in range(3)]
+    assert database.unfolded == 3
+    assert database._connection.total_changes == before
+    assert database.vector() == {A: 3}
+    assert database.register(written[1].key) == written[1]
+    assert database.buffered({A: 1}).count == 2
+    assert database.unfolded == 0
+    database.write([entry(9)], 5, "root", A)
+    database.close()
+    assert (tmp_path / "db-commits").read_bytes() == b""
+    plain = Database(path, "c")
+    assert len(contents(plain)[0]) == 4
+    assert plain.meta("commits") is None, "a tool that writes no such file says so"
+    plain.close()
+
+
+def test_a_tool_takes_in_what_a_killed_daemon_left(disk: Disk) -> None:
+    database = disk.open("c")
+    database.fold_rows = 100
+    rows = [database.write([entry(number)], 5, "root", A)[0] for number in range(7)]
+    assert database.unfolded == 7
+    disk.stop("power")
+    assert contents(disk.open("c")) == ({r.key: r for r in rows}, {A: 7})
+
+
+def test_records_that_were_folded_are_not_read_again(disk: Disk) -> None:
+    """The value of a later commit that went into the tables themselves would be overwritten by an older one."""
+    database = disk.open("c")
+    database.fold_rows = 100
+    database.write([entry(1)], 5, "root", A)
+    with database.transaction():
+        database.put("note", b"1")
+        newest = database.write([entry(1)], 9, "root", A)[0]
+    disk.stop("kill")
+    assert disk.open("c").register(newest.key) == newest
+
+
+def test_an_old_copy_of_the_database_takes_no_newer_records(disk: Disk, tmp_path: Path) -> None:
+    """The file of one life beside the database of another: it is not of its generation."""
+    disk.open("c").write([entry(1)], 5, "root", A)
+    disk.stop("kill")
+    disk.open("c")
+    disk.stop("kill")
+    old = bytes(disk.files["accounts.db"].data), bytes(disk.files["accounts.db-wal"].data)
+    database = disk.open("c")
+    database.write([entry(2)], 5, "root", A)
+    database.fold()
+    database.write([entry(3)], 5, "root", A)
+    disk.stop("kill")
+    for name, data in zip(("accounts.db", "accounts.db-wal"), old, strict=True):
+        disk.files[name].data[:] = data
+    found, vector = contents(disk.open("c"))
+    assert len(found) == 1
+    assert vector == {A: 1}
+
+
+def test_a_full_disk_refuses_a_change_and_takes_the_next(tmp_path: Path) -> None:
+    memory = Memory()
+    database = Database(tmp_path / "db", "c", quick=True, commit_file=lambda _: memory)
+    kept = database.write([entry(1)], 5, "root", A)[0]
+    memory.fails = {"write": errno.ENOSPC}
+    with pytest.raises(DiskFullError):
+        database.write([entry(1), entry(2)], 6, "root", A)
+    assert database.register(kept.key) == kept
+    assert database.vector() == {A: 1}
+    memory.fails = {}
+    again = database.write([entry(2)], 6, "root", A)[0]
+    assert again.stamp.sequence == 2
+    assert contents(database) == ({r.key: r for r in (kept, again)}, {A: 2})
+    database.close()
+
+
+def test_a_refusal_in_a_transaction_undoes_its_own_registers_only(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", "c", quick=True)
+    with database.transaction():
+        database.write([entry(1)], 5, "root", A)
+        with pytest.raises(Refused):
+            database.write([entry(2), entry(1, ABSENT)], 5, "root", A)
+        database.put("note", b"1")
+        with pytest.raises(Refused):
+            database.write([entry(3), entry(1, ABSENT)], 5, "root", A)
+        database.write([entry(4)], 5, "root", A)
+    assert {key.object for key in contents(database)[0]} == {f"{number:032x}" for number in (1, 4)}
+    assert database.get("note") == b"1"
+    database.close()
+
+
+def test_a_record_of_another_shape_says_which_program_reads_it(tmp_path: Path) -> None:
+    memory = Memory()
+    database = Database(tmp_path / "db", "c", quick=True, commit_file=lambda _: memory)
+    generation = database.meta("commits")
+    assert generation is not None
+    database._connection.close()
+    with pytest.raises(UnusableStoreError, match="start the version that wrote it"):
+        Database(tmp_path / "db", "c", quick=True, commit_file=lambda _: filled(b"\x93rest", generation=generation))
+
+
+Step = tuple[str, int, int]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "refused", "merge", "late", "note", "fold", "ask", "kill", "digest", "together"]),
+        st.integers(0, 3),
+        st.integers(1, 30),
+    ),
+    max_size=25,
+)
+
+
+def perform(database: Database, step: Step) -> None:
+    what, number, time = step
+    if what in {"write", "refused"}:
+        changes = [entry(number)] if what == "write" else [entry(number), entry(number, ABSENT)]
+        try:
+            database.write(changes, time, "root", A)
+        except Refused:
+            assert what == "refused"
+    elif what in {"merge", "late"}:
+        vector = {B: time} if what == "merge" else None
+        database.merge([row(f"{number:032x}", "entry", b"b", time=time, origin=B, sequence=time)], vector)
+    elif what == "note":
+        database.put("note", bytes([time]))
+    elif what == "fold":
+        database.fold()
+    elif what == "ask":
+        list(database.pages({B: number}))
+        database.unfinished()
+    elif what == "digest":
+        database.digest()
+    elif what == "together":
+        with database.transaction():
+            database.write([entry(number)], time, "root", A)
+            database.put("note", b"together")
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS, st.integers(0, 4))
+def test_quick_commits_end_in_the_same_state_as_those_of_sqlite(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Step], fold_rows: int
+) -> None:
+    """Whatever is done in whatever order, with kills in between, tables, vector, losers and digests are the same."""
+    directory = tmp_path_factory.mktemp("same")
+    disk, plain = Disk(directory, "disk", Random(1)), Database(":memory:", "c")
+    try:
+        database = disk.open("c")
+        for step in steps:
+            database.fold_rows = fold_rows
+            if step[0] == "kill":
+                disk.stop("power")
+                database = disk.open("c")
+            perform(database, step)
+            perform(plain, step)
+            assert database.vector() == plain.vector()
+        assert database.digest() == plain.digest()
+        assert database.recount()
+        assert contents(database) == contents(plain)
+        assert database.overruled() == plain.overruled()
+        assert database.get("note") == plain.get("note")
+    finally:
+        disk.stop("kill")
+        plain.close()
+
+
+def test_closing_a_store_that_cannot_fold_keeps_what_is_in_the_file(disk: Disk) -> None:
+    database = disk.open("c")
+    written = database.write([entry(1)], 5, "root", A)[0]
+    disk.fuse, disk.death = 1, "kill"
+    with pytest.raises(StoreError):
+        database.close()
+    assert disk.open("c").register(written.key) == written
