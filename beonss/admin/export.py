@@ -29,11 +29,16 @@ from beonss.wire.control import Event
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write LDIF for a directory with the schema of RFC 2307.",
+    help="Write LDIF for a directory with the schema of RFC 2307 or rfc2307bis.",
 )
 @click.option("--base", metavar="DN", help="With --ldif: users go under ou=people, groups under ou=groups of this.")
 @click.option("--people", metavar="DN", help="With --ldif: users go under this.")
 @click.option("--groups", metavar="DN", help="With --ldif: groups go under this.")
+@click.option(
+    "--schema",
+    type=click.Choice(["rfc2307", "rfc2307bis"]),
+    help="With --ldif: members of groups are login names (default), or distinguished names.",
+)
 @click.option("--containers", is_flag=True, help="With --ldif: write the entries of these two as well.")
 @click.option("--no-hashes", is_flag=True, help="Leave out the passwords.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
@@ -51,6 +56,7 @@ def command(
     base: str | None,
     people: str | None,
     groups: str | None,
+    schema: str | None,
     containers: bool,
     no_hashes: bool,
     overwrite: bool,
@@ -66,8 +72,8 @@ def command(
     """
     if (directory is None) == (file is None):
         raise click.UsageError("say where to: either --passwd DIR or --ldif FILE")
-    if file is None and (base or people or groups or containers):
-        raise click.UsageError("--base, --people, --groups and --containers go with --ldif")
+    if file is None and (base or people or groups or containers or schema):
+        raise click.UsageError("--base, --people, --groups, --schema and --containers go with --ldif")
     if state is not None and control is not None:
         raise click.UsageError("either --state, of a stopped master, or --control, of a running one")
     if file is not None:
@@ -80,6 +86,7 @@ def command(
             containers=containers,
             comment="users and groups, written by beonss export",
             overwrite=overwrite,
+            bis=schema == "rfc2307bis",
         )
     else:
         assert directory is not None

@@ -13,7 +13,15 @@ from beonss.core.accounts.exporting import group_lines, user_lines
 from beonss.core.accounts.importing import GroupRecord, UserRecord
 from beonss.core.accounts.passwdfile import UnwritableError
 from beonss.errors import ConfigurationError, StoreError
-from beonss.wire.ldif import UnspeakableError, check_name, container_entry, group_entry, header, user_entry
+from beonss.wire.ldif import (
+    UnspeakableError,
+    check_name,
+    container_entry,
+    group_entry,
+    group_entry_bis,
+    header,
+    user_entry,
+)
 
 
 class NewFiles:
@@ -163,17 +171,27 @@ class LdifFile:
         groups: the same for groups.
         containers: write the entries of these two first.
         comment: for the first line.
+        bis: members of groups are distinguished names (rfc2307bis).
 
     Raises:
         UnspeakableError: these are no distinguished names, or a container is no organizational unit.
     """
 
     def __init__(
-        self, path: Path, *, people: str, groups: str, containers: bool, comment: str, overwrite: bool
+        self,
+        path: Path,
+        *,
+        people: str,
+        groups: str,
+        containers: bool,
+        comment: str,
+        overwrite: bool,
+        bis: bool = False,
     ) -> None:
         check_name(people)
         check_name(groups)
         self._path, self._people, self._groups = path, people, groups
+        self._bis = bis
         start = header(comment)
         if containers:
             start += b"".join(container_entry(name) for name in dict.fromkeys((people, groups)))
@@ -195,7 +213,8 @@ class LdifFile:
         """Add groups."""
         for record in records:
             try:
-                self.files.write(self._path, group_entry(record, self._groups))
+                entry = group_entry_bis(record, self._groups, self._people) if self._bis else None
+                self.files.write(self._path, entry or group_entry(record, self._groups))
                 self.counts["group"] += 1
             except UnspeakableError as error:
                 self.left_out.append(("group", record.entry.name, str(error)))

@@ -1,4 +1,4 @@
-"""Accounts as LDIF (RFC 2849) for a directory with the schema of RFC 2307.
+"""Accounts as LDIF (RFC 2849) for a directory with the schema of RFC 2307, or of the draft that is called rfc2307bis.
 
 Users become ``account`` + ``posixAccount`` + ``shadowAccount``, groups ``posixGroup`` with ``memberUid``. Most
 attributes of that schema are IA5 strings: an account whose name, home or shell is not ASCII cannot stand there and is
@@ -89,6 +89,29 @@ def group_entry(record: GroupRecord, base: str) -> bytes:
         ("cn", record.entry.name),
         ("gidNumber", str(record.entry.gid)),
         *(("memberUid", name) for name in record.members),
+    ]
+    return b"".join(_lines(f"cn={escape_value(record.entry.name)},{base}", attributes))
+
+
+def group_entry_bis(record: GroupRecord, base: str, people: str) -> bytes:
+    """Return a group's entry as draft-howard-rfc2307bis-02 has it: members are distinguished names under ``people``.
+
+    There ``posixGroup`` is auxiliary. With members it stands beside ``groupOfNames`` (RFC 4519), which cannot be empty;
+    without, beside ``groupOfMembers`` of that draft, which can.
+
+    Raises:
+        UnspeakableError: the schema cannot hold it.
+    """
+    if not _is_text(record.entry.name):
+        raise UnspeakableError("its name is not UTF-8")
+    if not all(name.isascii() for name in record.members):
+        raise UnspeakableError("the name of a member is not ASCII, as RFC 2307 wants it")
+    attributes = [
+        ("objectClass", "groupOfNames" if record.members else "groupOfMembers"),
+        ("objectClass", "posixGroup"),
+        ("cn", record.entry.name),
+        ("gidNumber", str(record.entry.gid)),
+        *(("member", f"uid={escape_value(name)},{people}") for name in record.members),
     ]
     return b"".join(_lines(f"cn={escape_value(record.entry.name)},{base}", attributes))
 

@@ -71,6 +71,30 @@ def test_without_hashes_there_are_none(cluster, masters, directory):
     assert "userPassword" not in (directory / "bare.ldif").read_text().replace("userPassword: {CRYPT}!*", "")
 
 
+def test_ldif_of_rfc2307bis_loads_too_and_can_be_read_back(cluster, masters, directory, tmp_path):
+    frodo, _ = masters
+    path = directory / "bis.ldif"
+    cluster.run("beonss", "group", "add", "nobody-in-it", "--control", str(frodo.control), check=False)
+    export(cluster, frodo, "--ldif", str(path), "--base", BASE, "--containers", "--schema", "rfc2307bis")
+    slapd = Slapd(tmp_path, bis=True)
+    try:
+        add = ["ldapadd", "-c", "-Q", "-Y", "EXTERNAL", "-H", slapd.local, "-f", str(path)]
+        done = subprocess.run(add, capture_output=True, text=True, check=False)
+        assert done.stderr.count("ldap_add:") == 1, done.stderr
+        assert "Already exists" in done.stderr
+        words = ["--ldap", slapd.local, "--users", f"ou=people,{BASE}", "--groups", f"ou=groups,{BASE}"]
+        words += ["--schema", "rfc2307bis", "--dry-run", "--control", str(frodo.control)]
+        told = cluster.run("beonss", "accounts", "import", *words, check=False).stdout
+        # A full name that is not ASCII stands in cn, without what follows its comma.
+        assert "changed: user bilbo (gecos)" in told
+        assert f"users: 0 would be created, 1 would be changed, {len(PEOPLE) - 1} unchanged" in told, told
+        assert "groups: 0 would be created, 0 would be changed, 3 unchanged" in told
+        assert "unknown member" not in told
+    finally:
+        slapd.stop()
+        cluster.run("beonss", "group", "delete", "nobody-in-it", "--control", str(frodo.control), check=False)
+
+
 def test_ldif_loads_into_a_real_directory_and_lets_people_in(cluster, masters, directory, tmp_path):
     frodo, _ = masters
     path = directory / "out.ldif"

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -45,6 +46,12 @@ directory {home}/db
 access to attrs=userPassword,shadowLastChange
   by dn.exact="cn=beonss,{base}" write by dn.exact="cn=reader,{base}" read by self write by anonymous auth by * none
 access to * by * read
+"""
+
+#: The class of draft-howard-rfc2307bis-02 for groups that may be empty.
+MEMBERS = """
+objectclass ( 1.3.6.1.1.1.2.18 NAME 'groupOfMembers' SUP top STRUCTURAL
+    MUST cn MAY ( businessCategory $ seeAlso $ owner $ ou $ o $ description $ member ) )
 """
 
 #: The overlay of password policies, with a policy that refuses ready-made hashes and wants new ones changed.
@@ -139,10 +146,11 @@ class Slapd:
         home: a directory of its own, short.
         modules: lines of configuration before the database.
         database: lines of configuration in the database.
+        bis: with the schema of rfc2307bis instead of that of RFC 2307.
         offline: put the tree into the database before the start, because the server takes no changes.
     """
 
-    def __init__(self, home: Path, modules: str = "", database: str = "", *, offline: bool = False):
+    def __init__(self, home: Path, modules: str = "", database: str = "", *, offline: bool = False, bis: bool = False):
         program = shutil.which("slapd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/libexec")
         if program is None:
             missing("the program slapd", "apt install slapd")
@@ -151,7 +159,14 @@ class Slapd:
         authority = certificate(home, "ca", authority=True)
         certificate(home, "server", authority)
         certificate(home, "otherca", authority=True)
-        includes = "\n".join(f"include /etc/ldap/schema/{name}.schema" for name in SCHEMAS)
+        schemas = {name: Path(f"/etc/ldap/schema/{name}.schema") for name in SCHEMAS}
+        if bis:
+            structural = re.compile(r"(NAME 'posixGroup'\s+DESC '[^']*'\s+SUP top )STRUCTURAL")
+            text, count = structural.subn(r"\1AUXILIARY", schemas["nis"].read_text())
+            assert count == 1
+            schemas["nis"] = home / "rfc2307bis.schema"
+            schemas["nis"].write_text(text + MEMBERS)
+        includes = "\n".join(f"include {path}" for path in schemas.values())
         (home / "slapd.conf").write_text(
             CONFIG.format(
                 includes=includes,

@@ -15,6 +15,7 @@ from beonss.wire.ldif import (
     container_entry,
     escape_value,
     group_entry,
+    group_entry_bis,
     header,
     user_entry,
 )
@@ -104,6 +105,24 @@ def test_groups_that_the_schema_cannot_hold_are_refused():
         group_entry(GroupRecord(GroupEntry("g", 2000), ("é",)), BASE)
     with pytest.raises(UnspeakableError, match="UTF-8"):
         group_entry(GroupRecord(GroupEntry("\udce9", 2000)), BASE)
+
+
+def test_groups_of_rfc2307bis_hold_names_of_entries():
+    record = GroupRecord(GroupEntry("gärtner", 2000), ("sam", "a,b"))
+    assert parsed(group_entry_bis(record, "ou=groups,dc=x", BASE)) == [
+        ("dn", "cn=gärtner,ou=groups,dc=x".encode()),
+        ("objectClass", b"groupOfNames"),
+        ("objectClass", b"posixGroup"),
+        ("cn", "gärtner".encode()),
+        ("gidNumber", b"2000"),
+        ("member", f"uid=sam,{BASE}".encode()),
+        ("member", f"uid=a\\,b,{BASE}".encode()),
+    ]
+    empty = parsed(group_entry_bis(GroupRecord(GroupEntry("g", 2000)), "ou=groups,dc=x", BASE))
+    assert ("objectClass", b"groupOfMembers") in empty
+    for wrong in (GroupRecord(GroupEntry("\udce9", 2000)), GroupRecord(GroupEntry("g", 2000), ("é",))):
+        with pytest.raises(UnspeakableError):
+            group_entry_bis(wrong, "ou=groups,dc=x", BASE)
 
 
 def test_containers():
