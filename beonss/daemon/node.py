@@ -178,7 +178,12 @@ class Node:
         if self._query_file is not None:
             self._query_file.start()
         self._looking.start(LOCAL_INTERVAL)
-        await self.accounts.start()
+        try:
+            await self.accounts.start()
+        except BrokenStoreError as error:
+            # This process ends; nobody repairs a node, so the next one has to begin without.
+            self._memory.drop_database(str(error))
+            raise
         self.lookups.view = self.accounts.view
         noted = await self.accounts.get(PROVEN)
         if noted is not None:

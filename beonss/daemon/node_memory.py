@@ -109,7 +109,7 @@ class NodeMemory:
             with path.open("rb") as file:
                 start = file.read(len(_SQLITE))
             if start and start != _SQLITE:
-                self._drop_database("it is no SQLite database")
+                self.drop_database("it is no SQLite database")
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -117,10 +117,15 @@ class NodeMemory:
         try:
             return Database(path, cluster, scope="public")
         except BrokenStoreError as error:
-            self._drop_database(str(error))
+            self.drop_database(str(error))
             return Database(path, cluster, scope="public")
 
-    def _drop_database(self, reason: str) -> None:
+    def drop_database(self, reason: str) -> None:
+        """Move the registers aside, so that the next start fetches them anew.
+
+        Raises:
+            StoreError: they cannot be moved.
+        """
         # The log of a database that is moved away would be taken for the new one's.
         for suffix in ("-wal", "-shm"):
             (self.state / f"{DATABASE}{suffix}").unlink(missing_ok=True)

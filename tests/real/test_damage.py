@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from cluster import BIN, ROOT, wait_until
 from support.people import PASSWORD, import_people
+from support.registers import row
 from support.requires import missing
+
+from beonss.daemon.node_memory import NodeMemory
+from beonss.store.database import Database
+from beonss.store.keys import load_cluster_public
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +124,30 @@ def test_a_damaged_database_is_left_as_it_is(frodo, state, damage):
     said = start(frodo, state=state)
     assert "accounts.db" in said
     assert database.read_bytes() == bad
+
+
+def test_a_node_whose_memory_was_changed_by_hand_begins_anew(cluster, frodo):
+    """Nobody repairs a node: it ends, with the reason, and the start after that one serves."""
+    node = cluster.add_node("odd")
+    state = node.directory / "state"
+    state.mkdir(mode=0o700)
+    path = state / "memory.db"
+    roster = NodeMemory(state, load_cluster_public(cluster.cluster_key)).roster()
+    database = Database(path, roster.cluster, scope="public")
+    database.merge([row("f" * 32, "entry", b"{}")])
+    database.close()
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE register SET value = CAST(value AS TEXT)")
+    connection.close()
+    try:
+        assert "changed by hand" in start(node)
+        assert list(state.glob("memory.db.damaged-*"))
+        node.start()
+        wait_until(node.control.exists, "the node runs")
+    finally:
+        node.stop()
+        del cluster.nodes["odd"]
 
 
 def test_a_row_that_was_changed_by_hand_is_told(frodo, state):
