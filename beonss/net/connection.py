@@ -224,9 +224,9 @@ class Connection(Protocol):
         self._outflow.waiting.append(deferred)
         return deferred
 
-    def refuse(self, word: str, text: str = "", retry: float = 0.0) -> None:
-        """Say why and end the connection."""
-        self.send(Refusal(word, text, int(retry * 1000)))
+    def refuse(self, word: str, text: str = "", retry: float = 0.0, members: bytes = b"") -> None:
+        """Say why and end the connection; see :class:`beonss.wire.sync.Refusal`."""
+        self.send(Refusal(word, text, int(retry * 1000), members))
         self.close(text or word)
 
     def close(self, reason: str) -> None:

@@ -130,9 +130,11 @@ class NodeConnection(AskingConnection):
         self._expected += 1
         self._waiting = False
         replica, anew = self.node.replica, self._memorizing.anew
-        await replica.merge(content.rows, content.vector if anew is None else None)
-        step = self._memorizing.merged(
-            content.rows, content.vector, replica.view, replica.vector, alone=self._is_alone()
+        rows = self._memorizing.take(content.rows, content.vector, replica.view, replica.vector, alone=self._is_alone())
+        if rows is not None:
+            await replica.merge(rows, content.vector)
+        step = self._memorizing.next(
+            content.vector, replica.view, replica.vector, whole=replica.whole, alone=self._is_alone()
         )
         if step == "again":
             self.log.warn("{name} is the only master and has lost changes that are known here", name=self.name)

@@ -55,7 +55,11 @@ class Replica(Protocol):
         """Take rows durably; the vector holds with the last page only."""
 
     async def conform(self, anew: Anew, vector: Context) -> None:
-        """Hold exactly what an answer to a question for everything held, its pages merged before."""
+        """Hold exactly what an answer to a question for everything held."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the vector covers everything held: no answer is half here."""
 
     @property
     def view(self) -> AccountView:

@@ -82,7 +82,8 @@ class ServerConnection(Connection):
 
     def _turn_away(self, word: str, text: str = "", retry: float = 0.0) -> None:
         self.port.turned_away(word, self.source)
-        self.refuse(word, text, retry)
+        # Nobody else may tell a removed master, and until it knows it goes on, and its nodes with it.
+        self.refuse(word, text, retry, self.desk.membership.roster.document if word == "removed" else b"")
 
     def _greeted(self, hello: Hello) -> None:
         self.hello = hello

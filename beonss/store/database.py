@@ -616,20 +616,21 @@ class Database(LocalDatabase):
                     digests[True] += number
         return digests
 
-    def conform(self, stamps: Mapping[Key, Stamp], older: Iterable[Register], vector: Context) -> None:
+    def conform(self, stamps: Mapping[Key, Stamp], rows: Iterable[Register], vector: Context) -> None:
         """Hold exactly what another replica's answer to a question for everything held, in one transaction.
 
         Args:
             stamps: of all registers of the answer; what else is here goes.
-            older: those of them that do not beat what is here, and take its place all the same.
+            rows: those of them that are not here, or otherwise; also those that do not beat what is here.
             vector: the sender's; it takes the place of this one.
 
         Raises:
             MalformedError: a row or the vector cannot be what a master sent; nothing was changed.
             StoreError: it could not be written.
         """
-        rows = list(older)
-        for row in rows:
+        # What came twice counts as it came last.
+        wanted = {row.key: row for row in rows if stamps.get(row.key) == row.stamp}
+        for row in wanted.values():
             check_register(row)
         check_vector(vector)
         with self.transaction():
@@ -638,7 +639,7 @@ class Database(LocalDatabase):
             self._connection.executemany("DELETE FROM register WHERE cluster = ? AND object = ? AND field = ?", gone)
             self._connection.executemany(
                 f"INSERT INTO register (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
-                [(self.cluster, *to_row(row)) for row in {row.key: row for row in rows}.values()],
+                [(self.cluster, *to_row(row)) for row in wanted.values()],
             )
             self._connection.execute("DELETE FROM overruled WHERE cluster = ?", (self.cluster,))
             self._connection.execute("DELETE FROM vector WHERE cluster = ?", (self.cluster,))

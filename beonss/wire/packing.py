@@ -80,6 +80,10 @@ class Fields:
             raise self._wrong(name)
         return value
 
+    def optional_octets(self, name: str, limit: int) -> bytes:
+        """Return at most ``limit`` bytes; none where the field is not there: the peer is older than it."""
+        return b"" if name not in self._map else self.octets(name, limit)
+
     def flag(self, name: str) -> bool:
         """Return a truth value."""
         value = self._map.get(name)

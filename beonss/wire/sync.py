@@ -114,21 +114,25 @@ class Refusal:
         word: machine-readable.
         text: for the operator of the caller; empty for a stranger.
         retry: ms after which to try again, 0 if trying again is no use soon.
+        members: the signed member list that shows why, to a master that was removed; empty otherwise.
     """
 
     TYPE: ClassVar[str] = "refusal"
     word: str
     text: str = ""
     retry: int = 0
+    members: bytes = b""
 
     def plain(self) -> dict[str, Any]:
         """Return the fields for the wire."""
-        return {"word": self.word, "text": self.text, "retry": self.retry}
+        plain: dict[str, Any] = {"word": self.word, "text": self.text, "retry": self.retry}
+        return plain | ({"members": self.members} if self.members else {})
 
     @classmethod
     def read(cls, f: Fields) -> Self:
         """Read the fields."""
-        return cls(f.text("word", WORD), f.text("text", TEXT), f.number("retry"))
+        members = f.optional_octets("members", MAXIMUM_DOCUMENT)
+        return cls(f.text("word", WORD), f.text("text", TEXT), f.number("retry"), members)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class Memory:
     """What the node holds; merges are noted."""
 
     incarnation = ""
+    whole = True
 
     def __init__(self) -> None:
         self.vector: dict[str, int] = {}

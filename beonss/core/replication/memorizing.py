@@ -20,25 +20,30 @@ from beonss.core.replication.registers import Context, Key, Register, Stamp, inc
 Step = Literal["more", "fresh", "again", "conform", "keep"]
 
 
+#: Registers of one answer that are merged together, at most. Two accounts may exchange names between two pages; whoever
+#: knew both would know one of them until the second page, or through an outage that begins between them.
+TOGETHER = 5000
+
+
 @dataclass(slots=True)
 class Anew:
-    """What an answer to a question for everything held so far.
+    """What an answer to a question for everything held so far; nothing of it is merged.
 
     Attributes:
         stamps: of all its registers.
-        older: those that do not beat what is held here, and yet are what the master has.
+        rows: those that are not held here, or otherwise; whichever is newer.
     """
 
     stamps: dict[Key, Stamp] = field(default_factory=dict)
-    older: list[Register] = field(default_factory=list)
+    rows: list[Register] = field(default_factory=list)
 
     def take(self, rows: Sequence[Register], held: Callable[[Key], Register | None]) -> None:
-        """Note a page that was merged; ``held`` finds what is held after that."""
+        """Note a page; ``held`` finds what is held here."""
         for row in rows:
             self.stamps[row.key] = row.stamp
             known = held(row.key)
             if known is None or known.stamp != row.stamp:
-                self.older.append(row)
+                self.rows.append(row)
 
     @property
     def empty(self) -> bool:
@@ -50,11 +55,13 @@ class Memorizing:
     """The answers of one master, over one connection.
 
     Attributes:
-        anew: what is being taken over anew; None while answers are merged only.
+        anew: what is being taken over anew; None while answers are merged.
     """
 
     def __init__(self) -> None:
         self.anew: Anew | None = None
+        self._gathered: list[Register] = []
+        self._news = False
         self._kept = False
 
     def asked(self, *, everything: bool, alone: bool) -> None:
@@ -65,28 +72,49 @@ class Memorizing:
             alone: the signed member list has one member that has joined.
         """
         self.anew = Anew() if everything and alone else None
+        self._gathered, self._news = [], False
 
-    def merged(
+    def take(
         self, rows: Sequence[Register], vector: Context | None, view: AccountView, held: Context, *, alone: bool
-    ) -> Step:
-        """Decide what follows a page; it was merged, with its vector unless it is taken over anew.
+    ) -> list[Register] | None:
+        """Take a page; return what is to be merged now, with ``vector``, or None for nothing.
 
         Args:
             rows: of the page.
             vector: the master's, with the last page of an answer only.
-            view: of the node, after the merge.
-            held: the node's vector, after the merge.
+            view: of the node.
+            held: its vector.
             alone: as for :meth:`asked`.
         """
+        self._news = self._news or bool(rows)
         if self.anew is not None:
             self.anew.take(rows, view.register)
-            if vector is None:
-                return "more"
-            self._kept = self.anew.empty and any(True for _ in view.users())
-            return "keep" if self._kept else "conform"
+            return None
+        self._gathered += rows
+        if vector is None and len(self._gathered) < TOGETHER:
+            return None
+        gathered, self._gathered = self._gathered, []
+        if alone and vector is not None and not includes(vector, held):
+            # What the master has lost could stand in the way of what it has now: a name, a uid.
+            return None
+        return gathered
+
+    def next(self, vector: Context | None, view: AccountView, held: Context, *, whole: bool, alone: bool) -> Step:
+        """Decide what follows a page that was taken, and merged if it was to be.
+
+        Args:
+            vector: as for :meth:`take`.
+            view: of the node, after that.
+            held: the node's vector, after that.
+            whole: whether that covers everything the node holds; if not, an answer broke off before.
+            alone: as for :meth:`asked`.
+        """
         if vector is None:
             return "more"
-        if alone and not includes(vector, held):
+        if self.anew is not None:
+            self._kept = self.anew.empty and any(True for _ in view.users())
+            return "keep" if self._kept else "conform"
+        if alone and not (whole and includes(vector, held)):
             # Once it was kept, only something new is a reason to look again.
-            return "again" if rows or not self._kept else "keep"
+            return "again" if self._news or not self._kept else "keep"
         return "fresh"

@@ -128,6 +128,11 @@ class Accounts:
         """This master's incarnation, to be told to peers; empty if it never had one (nodes, a first start)."""
         return self._incarnation or ""
 
+    @property
+    def whole(self) -> bool:
+        """Whether the vector covers everything held: no answer is half here."""
+        return self._recent.whole
+
     async def settle(self, answers: Mapping[str, Context | None]) -> Verdict:
         """Decide whether to keep the incarnation, once what the others know is known; before that a write renews it.
 
@@ -269,7 +274,7 @@ class Accounts:
         What is known stays known until it is done; then there is another view, and listeners are told of nothing.
 
         Args:
-            anew: all pages of the answer, merged before.
+            anew: all pages of the answer.
             vector: of its last page.
 
         Raises:
@@ -277,12 +282,13 @@ class Accounts:
         """
 
         def work(database: Database) -> _Loaded:
-            database.conform(anew.stamps, anew.older, vector)
+            database.conform(anew.stamps, anew.rows, vector)
             return _load(database)
 
         def committed(loaded: _Loaded) -> None:
             self.view, self._public_high, self.vector = loaded
             self._recent = RecentCommits()
+            self._recent.whole = True
             self._news = True
 
         await self._run(work, committed)

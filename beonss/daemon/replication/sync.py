@@ -25,7 +25,7 @@ from beonss.core.replication.registers import Context, Stamp
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.peers import PeerBook, PeerState
-from beonss.errors import ConfigurationError, Refused, Unavailable
+from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
 from beonss.net.asking import ConnectionBroken
 from beonss.net.calling import Caller
 from beonss.net.connection import Timing
@@ -117,6 +117,8 @@ class Sync:
         self._ports: list[IListeningPort] = []
         self._unlisten: list[Callable[[], None]] = []
         self._running = False
+        #: Whether this machine was a member when that was last looked at.
+        self._stands = True
         feed = NodeFeed(identity, membership.roster.cluster, accounts)
         self.port = SyncPort(reactor, self, feed, self.timing, caps or Caps())
 
@@ -281,7 +283,8 @@ class Sync:
     def _stand(self, *, member: bool) -> None:
         """Take no changes while this machine is no member: nobody else would ever have them."""
         text = "" if member else "this machine is no longer in the member list"
-        if bool(text) != ("removed" in self.alarms):
+        if member != self._stands:
+            self._stands = member
             self.replica.halt(text)
         self.book.alarm("removed", text)
 
@@ -314,7 +317,8 @@ class Sync:
         for connection in list(self.port.connections):
             # Whoever is no longer who it was when it came (removed, or its name has another key) goes.
             if connection.role == "member" and roster.name_of(connection.key or b"") != connection.name:
-                connection.refuse("removed", "this machine was removed from the member list")
+                text = "this machine was removed from the member list"
+                connection.refuse("removed", text, members=roster.document)
         self._spread(roster)
 
     def _spread(self, roster: Roster) -> None:
@@ -435,6 +439,12 @@ class Sync:
         if refusal.word == "duplicate":
             self._duplicated(f"{name} says: {refusal.text}")
         elif refusal.word == "removed":
+            if refusal.members:
+                # Signed by the cluster key: then it is so, and the nodes that are served here are told too.
+                try:
+                    self.membership.offer(refusal.members, ())
+                except BeonssError as error:
+                    self.log.warn("{name} refuses this master with a wrong list: {error}", name=name, error=str(error))
             self.book.alarm("removed", f"{name} says that this machine was removed from the member list")
 
     def _duplicated(self, text: str) -> None:

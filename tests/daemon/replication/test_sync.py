@@ -114,7 +114,11 @@ async def test_a_removed_master_is_refused_and_what_it_writes_stays_with_it() ->
         frodo.membership.offer(newer.document, ())
         await until(lambda: fellowship.membership.roster.list.number == 3, "the list spreads")
         await until(lambda: "gamgee" not in frodo.sync.peers and "gamgee" not in fellowship.sync.peers, "forgotten")
-        await until(lambda: "removed" in gamgee.sync.alarms, "it is told")
+        await until(lambda: gamgee.membership.roster.list.number == 3, "it is told, with the list that shows it")
+        assert "removed" in gamgee.sync.alarms
+        with pytest.raises(Unavailable, match="no longer in the member list"):
+            await gamgee.write("cc", b"1")
+        gamgee.accounts.halt("")  # as one that does not listen
         await gamgee.write("cc", b"1")
         await turn(0.5)
         assert frodo.read("cc") is None
@@ -131,7 +135,11 @@ async def test_a_master_that_was_away_while_it_was_removed_is_told_so() -> None:
         await until(lambda: fellowship.membership.roster.list.number == 3, "the list spreads")
         await gamgee.again()
         await until(lambda: frodo.sync.port.counts["removed"], "it is refused")
-        await until(lambda: "removed" in gamgee.sync.alarms, "it is told")
+        await until(lambda: gamgee.membership.roster.list.number == 3, "it is told, with the list that shows it")
+        assert "removed" in gamgee.sync.alarms
+        with pytest.raises(Unavailable, match="no longer in the member list"):
+            await gamgee.write("cc", b"1")
+        gamgee.accounts.halt("")  # as one that does not listen
         await gamgee.write("cc", b"1")
         await turn(0.3)
         assert frodo.read("cc") is None

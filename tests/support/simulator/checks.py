@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from beonss.core.accounts.entries import AGING, ENTRY, GONE, LOCK, MEMBER_PREFIX, PASSWORD, PRESENT
+from beonss.core.accounts.entries import AGING, ENTRY, GONE, LOCK, MEMBER_PREFIX, PASSWORD, PRESENT, is_public
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.pulling import Page
 from beonss.core.replication.registers import Key, Register
 from support.simulator.machine import Machine
+from support.simulator.nodes import Node
 
 if TYPE_CHECKING:
     from support.simulator.world import World
@@ -147,6 +148,22 @@ class Checks:
                 for row in world.contents(other).values():
                     if row.stamp.origin in last:
                         last[row.stamp.origin] = max(last[row.stamp.origin], row.stamp.sequence)
+
+    def node_is_right(self, node: Node) -> bool:
+        """Say whether a node holds what the masters hold, of what is public.
+
+        Where disks were lost it may hold more, and newer (docs/decisions/0027): but not of an only master.
+        """
+        world = self._world
+        master = next(iter(world.machines.values()))
+        wanted = {key: row for key, row in world.contents(master).items() if is_public(key.field)}
+        held = node.contents()
+        if len(world.machines) == 1 and not any(key.field == PRESENT for key in wanted):
+            # A master that knows nobody is not believed.
+            return True
+        if not self.disks_lost or len(world.machines) == 1:
+            return held == wanted
+        return all(key in held and (held[key] == row or held[key].beats(row)) for key, row in wanted.items())
 
     # --- at the end ---
 

@@ -37,6 +37,7 @@ class Disasters:
             (trouble.clones and "clone" not in self._world.machines, [self.clone] * 2),
             (trouble.rot, [self.lose_rows] * 2),
             (trouble.targets, [self.lose_target] * 3),
+            (trouble.nodes, [self.trouble_a_node] * 4),
         ):
             if kind:
                 choices += actions
@@ -64,6 +65,19 @@ class Disasters:
         pairs = {(machine.name, other) if outwards else (other, machine.name) for other in others}
         cut |= pairs
         self._world.timeline.at(random.uniform(0.5, 10), lambda: cut.difference_update(pairs))
+
+    def trouble_a_node(self, _: Machine) -> None:
+        """Kill a node, take its power, or cut it off from all masters for a while."""
+        world = self._world
+        node, how = world.random.choice(world.nodes), world.random.choice(["kill", "power", "cut"])
+        if how == "cut":
+            cut = world.exchange.cut
+            pairs = {(node.name, name) for name in world.machines} | {(name, node.name) for name in world.machines}
+            cut |= pairs
+            world.timeline.at(world.random.uniform(0.5, 10), lambda: cut.difference_update(pairs))
+            return
+        node.stop("kill" if how == "kill" else "power")
+        world.timeline.at(world.random.uniform(0.1, 4), node.start)
 
     def crash_and_return(self, machine: Machine) -> None:
         """Kill the process; it is started again."""

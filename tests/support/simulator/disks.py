@@ -19,6 +19,7 @@ from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from beonss.store.database import Database
+from beonss.store.local import Scope
 
 Death = Literal["kill", "power"]
 SECTOR = 512
@@ -87,6 +88,7 @@ class Disk:
         directory: a real one; only an empty file of the database's name stands in it.
         name: of this disk, unique in the process.
         random: decides what a power cut leaves.
+        scope: ``public`` for a node's.
 
     Attributes:
         fuse: after so many more writes and syncs the machine dies; None: never.
@@ -95,7 +97,8 @@ class Disk:
         files: by name, without a directory.
     """
 
-    def __init__(self, directory: Path, name: str, random: Random) -> None:
+    def __init__(self, directory: Path, name: str, random: Random, scope: Scope = "all") -> None:
+        self.scope: Scope = scope
         self.path = directory / name / "accounts.db"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.random = random
@@ -111,7 +114,7 @@ class Disk:
         self.stop(self.death if self.dead else "kill")
         self.dead, self.fuse = False, None
         with _vfs.default(self):
-            self.database = Database(self.path, cluster, quick=True, commit_file=self.commit_file)
+            self.database = Database(self.path, cluster, scope=self.scope, quick=True, commit_file=self.commit_file)
         # A checkpoint every few commits, folding too: that is where power cuts are interesting.
         self.database._connection.execute("PRAGMA wal_autocheckpoint = 40")
         self.database.fold_rows = 5

@@ -9,7 +9,7 @@ than TCP brings. What is asked and answered is decided by the product: :class:`~
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import CancelledError
 
@@ -49,6 +49,14 @@ class Question:
     truth: dict[Key, Register]
 
 
+class Party(Protocol):
+    """What sends and hears: a master or a node."""
+
+    name: str
+    up: bool
+    life: int
+
+
 class Exchange:
     """The network of a world.
 
@@ -63,7 +71,7 @@ class Exchange:
         self.cut: set[tuple[str, str]] = set()
         self.healed = 0
 
-    def send(self, source: Machine, target: Machine, deliver: Callable[[], None]) -> None:
+    def send(self, source: Party, target: Party, deliver: Callable[[], None]) -> None:
         """Let a message arrive, or not, or twice, some time later, if both processes live until then."""
         world, lives = self._world, (source.life, target.life)
 
@@ -125,6 +133,10 @@ class Exchange:
             return
         server.heard[asker.name] = asked.number
         if not self._believes(server, asker, asked.key, asked.roster):
+            if server.membership.roster.is_former(asked.key):
+                # It is refused with the list that shows why.
+                document = server.membership.roster.document
+                self.send(server, asker, lambda: asker.membership.offer(document, ()) and None)
             return
         if server.asked(asker.name, asked.incarnation, asked.held):
             server.accounts.halt("two live masters have one incarnation")

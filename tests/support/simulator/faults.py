@@ -16,6 +16,7 @@ from beonss.core.accounts.entries import Password
 from beonss.core.accounts.objects import AccountObject
 from beonss.core.accounts.view import AccountView
 from beonss.core.cluster.members import Member, Roster
+from beonss.core.replication import memorizing
 from beonss.core.replication.incarnation import Verdict
 from beonss.core.replication.pulling import Page
 from beonss.core.replication.registers import Change, Context, Key, Register
@@ -157,6 +158,19 @@ def incarnations_are_always_kept(patch: Patch) -> str:
     """10: as if a restored disk were the disk it was."""
     patch.setattr(accounts, "judge", lambda incarnation, *_, **__: Verdict(incarnation is not None, ""))
     return "restored"
+
+
+def nodes_never_forget(patch: Patch) -> str:
+    """2: as if a node had no rule for an only master that was set back."""
+
+    original = memorizing.Memorizing.next
+
+    def believed(*words: Any, **options: Any) -> str:
+        step = original(*words, **options)
+        return "fresh" if step == "again" else step
+
+    patch.setattr(memorizing.Memorizing, "next", believed)
+    return "one master"
 
 
 def removed_masters_are_believed(patch: Patch) -> str:
@@ -303,6 +317,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     what_was_acknowledged_never_goes_down: "left the buffer",
     questions_acknowledge_what_is_not_committed: "left the buffer|not equal|was lost|unequal registers",
     incarnations_are_always_kept: "left the buffer|unequal registers|was lost|not equal",
+    nodes_never_forget: "is not equal to the masters|a known user was forgotten",
     removed_masters_are_believed: "a removed master wrote",
     the_password_is_kept_beside_its_hash: "a password stands in plain in",
     passwords_are_logged: "a password stands in plain in the log",

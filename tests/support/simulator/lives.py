@@ -27,6 +27,8 @@ KINDS = {
     "members": Trouble(joins=True),
     "people": Trouble(people=True, power=True),
     "targets": Trouble(targets=True, people=True),
+    "nodes": Trouble(nodes=3, power=True, joins=True),
+    "one master": Trouble(nodes=2, power=True, restores=True, alone=True),
     "everything": Trouble(
         power=True, restores=True, reinstalls=True, joins=True, bad_clock=True, people=True, targets=True
     ),
@@ -49,12 +51,15 @@ def live(
         AssertionError: something did not; its notes tell what happened last.
     """
     trouble = KINDS[kind]
-    with World(seed, SIZES[seed % len(SIZES)] if masters is None else masters, trouble) as world:
+    size = 1 if trouble.alone else SIZES[seed % len(SIZES)]
+    with World(seed, size if masters is None else masters, trouble) as world:
         world.live(seconds=25, actions=actions, misfortunes=misfortunes)
         took = world.heal()
         world.run(SETTLING)
         if trouble.targets:
             world.settle_targets(DELIVERY)
+        if trouble.nodes:
+            world.settle_nodes(CONVERGENCE)
         world.checks.finally_()
         if trouble.people:
             close_the_doors(world)

@@ -243,6 +243,7 @@ class Machine:
         names = {member.name for member in roster.joined()} - {self.name}
         if roster.key_of(self.name) != self.key:
             names = set()
+            self.accounts.halt("this machine is no longer in the member list")
         for name in set(self.book.names()) - names:
             self.book.remove(name)
             self.pulls.pop(name, None)

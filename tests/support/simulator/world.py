@@ -23,6 +23,7 @@ from support.simulator.disasters import YEAR_MS, Disasters
 from support.simulator.disks import Disk
 from support.simulator.exchange import Exchange
 from support.simulator.machine import Machine
+from support.simulator.nodes import Node
 from support.simulator.office import Office
 from support.simulator.people import People
 from support.simulator.timeline import Timeline
@@ -48,6 +49,8 @@ class Trouble:
         bad_clock: the first master's clock is off by years.
         people: passwords are changed and verified as by cpasswd and PAM.
         targets: each master delivers to account files, which fail at times.
+        nodes: how many memorize what the masters have, and are cut off, killed and without power at times.
+        alone: there is one master and will be no other.
     """
 
     drop: float = 0.1
@@ -64,6 +67,8 @@ class Trouble:
     bad_clock: bool = False
     people: bool = False
     targets: bool = False
+    nodes: int = 0
+    alone: bool = False
 
 
 class Log:
@@ -115,6 +120,9 @@ class World:
         self.disasters = Disasters(self)
         self.machines: dict[str, Machine] = {}
         self.removed: dict[str, Machine] = {}
+        self.nodes = [Node(self, f"n{number}") for number in range(trouble.nodes)]
+        for node in self.nodes:
+            self.timeline.at(self.random.uniform(0, 3), node.start)
         self._failed: list[BaseException] = []
         members = [(f"m{number}", self.office.new_key()) for number in range(masters)]
         self.office.found(members)
@@ -140,7 +148,7 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         globalLogPublisher.removeObserver(self.log)
-        for machine in self.all_machines():
+        for machine in [*self.all_machines(), *self.nodes]:
             machine.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
         if error is not None:
@@ -162,7 +170,7 @@ class World:
 
     def _after(self, error: BaseException | None) -> None:
         """Tell the errors of machines that just died from all others, which end the run."""
-        died = [machine for machine in self.all_machines() if machine.up and machine.disk.dead]
+        died = [one for one in [*self.all_machines(), *self.nodes] if one.up and one.disk.dead]
         errors = [*([] if error is None else [error]), *self._failed, *(f.value for f in self.log.failures)]
         self._failed.clear()
         self.log.failures.clear()
@@ -172,7 +180,10 @@ class World:
         for machine in died:
             self.note(f"{machine.name} dies in the middle of a write ({machine.disk.death})")
             machine.stop(machine.disk.death)
-            self.disasters.come_back(machine)
+            if isinstance(machine, Node):
+                self.timeline.at(self.random.uniform(0.1, 4), machine.start)
+            else:
+                self.disasters.come_back(machine)
         if self.removed:
             self.checks.removal_known()
 
@@ -258,6 +269,9 @@ class World:
             if machine.files is not None:
                 machine.files.away, machine.files.kill_after = False, None
             self.start(machine)
+        for node in self.nodes:
+            node.disk.fuse = None
+            node.start()
         self.disasters._publish()
         began = self.timeline.now
         while self.timeline.now < began + seconds:
@@ -268,6 +282,14 @@ class World:
                 self.note("all are equal")
                 return self.timeline.now - began
         raise AssertionError(f"not equal {seconds:g} s after everything healed")
+
+    def settle_nodes(self, seconds: float) -> None:
+        """Wait until all nodes hold what the masters hold."""
+        end = self.timeline.now + seconds
+        while self.timeline.now < end and not all(self.checks.node_is_right(node) for node in self.nodes):
+            self.run(0.5)
+        for node in self.nodes:
+            assert self.checks.node_is_right(node), f"the node {node.name} is not equal to the masters"
 
     def settle_targets(self, seconds: float) -> None:
         """Wait until the targets have everything, doing what an administrator would be asked to do."""
