@@ -102,8 +102,9 @@ class UDPWay:
         return "DNS upstream"
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - why does not matter
-        """Close the socket: the reactor has given it up, or stops."""
-        self.close()
+        """Nothing comes any more: nobody listens there, for which the reactor gives the socket up; or it stops."""
+        if self._open:
+            self._give_up(OSError(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), ""))
 
     def doRead(self) -> None:
         """Take what is there."""
