@@ -42,6 +42,8 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
+    #: Seconds of CPU until the first answer: what a machine with nothing else to do would take.
+    start_cpu: float = 0.0
 
     @classmethod
     def installed(cls) -> bool:
@@ -92,7 +94,9 @@ class Server:
                     time.sleep(0.002)
                     continue
                 if reply[3] & 15 == 0 and reply[7] == 1:
-                    return time.monotonic() - begun
+                    seconds = time.monotonic() - begun
+                    self.start_cpu = self.cpu()
+                    return seconds
                 time.sleep(0.002)
 
     def family(self) -> list[int]:
