@@ -9,8 +9,11 @@ import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -104,7 +107,7 @@ class Net:
 
 
 def is_probe(way):
-    return way.query.question[0].name == dns.name.root
+    return way.query.question[0].rdtype in {dns.rdatatype.NS, dns.rdatatype.SOA}
 
 
 def message(result):
@@ -594,4 +597,60 @@ def test_one_that_is_retired_goes_on_for_those_who_wait_and_asks_nobody_else():
     net.questions[1].answer(f"{NAME}. 60 IN A 192.0.2.80")
     assert addresses(result) == ["192.0.2.80"]
     assert not net.open_ways()
+    assert not net.clock.getDelayedCalls()
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "answer", "decline", "truncate", "junk", "lost", "deny", "wait", "wait"]),
+        st.integers(0, 7),
+        st.floats(0, 3),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150)
+@given(ACTIONS)
+def test_whatever_happens_every_client_gets_one_reply_in_time_and_nothing_is_left(actions):
+    """Any order of questions, replies, refusals, forgeries, lost packets and silence."""
+    net = Net(Route((), (A, B)), Route(domain("alone.example"), (C,)), most=8, cache=20_000)
+    soa = "example.com. 5 IN SOA ns.example.com. root.example.com. 1 2 3 4 5"
+    asked = []
+    for action, number, seconds in actions:
+        ways = net.questions
+        if action == "ask":
+            name = f"x{number}.example.com" if number % 2 else f"x{number}.alone.example"
+            asked.append((net.clock.seconds(), net.ask(name, use_edns=0)))
+        elif action == "wait":
+            net.clock.pump([0.1] * round(seconds * 10))
+        elif ways:
+            way = ways[number % len(ways)]
+            owner = way.query.question[0].name
+            match action:
+                case "answer":
+                    way.answer(f"{owner} {number} IN A 192.0.2.80")
+                case "decline":
+                    way.answer(rcode=dns.rcode.SERVFAIL)
+                case "truncate":
+                    way.answer(flags=dns.flags.TC)
+                case "deny":
+                    way.answer(soa, rcode=dns.rcode.NXDOMAIN, section="authority")
+                case "junk":
+                    way.received(way.sent[0][: number * 4] + b"\xc0")
+                case "lost":
+                    way.lost("gone")
+        for when, reply in asked:
+            late = net.clock.seconds() - when > 4.2
+            assert isinstance(reply, bytes) or reply.called or not late
+        assert len(net.forwarder._lookups) <= 8
+        assert net.forwarder.cache.size <= 20_000
+    net.clock.pump([0.1] * 45)
+    for _, reply in asked:
+        assert message(reply).rcode() in {0, 2, 3}
+    assert not net.questions
+    net.forwarder.stop()
+    assert not net.open_ways()
+    assert not net.forwarder._by_client
+    assert not net.forwarder._by_zone
     assert not net.clock.getDelayedCalls()
