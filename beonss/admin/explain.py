@@ -1,6 +1,7 @@
 """``beonss explain``: which rule gives a name or an address, and what each door answers."""
 
 import json
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -8,7 +9,9 @@ import click
 
 from beonss.admin.check import read_description
 from beonss.core.names.explain import Explanation
+from beonss.core.names.naming import Naming
 from beonss.core.names.patterns import Address
+from beonss.core.zones.forwarding_explain import elsewhere
 
 
 def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> Address | None:
@@ -32,7 +35,7 @@ def command(file: str, names: tuple[str, ...], asker: Address | None, as_json: b
     Exit codes: 0 all are found, 1 at least one is not or FILE is unusable, 2 usage.
     """
     naming = read_description(file)
-    explanations = [naming.describe(name, asker) for name in names]
+    explanations = [_explained(naming, name, asker) for name in names]
     if as_json:
         click.echo(json.dumps([_document(each) for each in explanations], indent=2))
     else:
@@ -42,6 +45,12 @@ def command(file: str, names: tuple[str, ...], asker: Address | None, as_json: b
             _print(each)
     if not all(each.found for each in explanations):
         raise SystemExit(1)
+
+
+def _explained(naming: Naming, name: str, asker: Address | None) -> Explanation:
+    found = naming.describe(name, asker)
+    text = None if found.found else elsewhere(naming, name)
+    return found if text is None else replace(found, reasons=(*found.reasons, text))
 
 
 def _document(explanation: Explanation) -> dict[str, Any]:
