@@ -6,15 +6,12 @@ schema/v1.sql for the tables and :mod:`beonss.store.writer` for the thread that 
 
 import os
 import sqlite3
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from beonss.core.accounts.entries import AGING, PASSWORD, is_public
 from beonss.core.replication.packed import Cells
 from beonss.core.replication.publication import DESCRIPTION
-from beonss.core.replication.pulling import Page
 from beonss.core.replication.registers import (
     ABSENT,
     MAX_TIME,
@@ -33,23 +30,18 @@ from beonss.core.replication.registers import (
     next_time,
 )
 from beonss.errors import MalformedError, Refused, StoreError
+from beonss.store.answers import ASKED, AnsweringDatabase
 from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile
 from beonss.store.failures import BrokenStoreError, UnusableStoreError, translated
-from beonss.store.local import LocalDatabase, Scope
+from beonss.store.local import Scope
 from beonss.store.opening import file_system_magic
-from beonss.store.rows import COLUMNS, IS_PUBLIC, Packing, fingerprint, fingerprint_of, to_register, to_row
+from beonss.store.rows import COLUMNS, Packing, fingerprint, fingerprint_of, to_register, to_row
 from beonss.store.unfolded import Unfolded
 from beonss.wire.packing import Fields, pack, unpack
 from beonss.wire.registers import MAXIMUM_ROWS, register_to_plain, registers_from_plain
 
-#: Bytes of values after which a page ends, whatever its limit of rows.
-PAGE_BYTES = 1 << 20
-#: Registers that are looked up at once: for a page of a thousand, half the time of one by one.
-_ASKED = 64
-_ONE = f"SELECT {COLUMNS} FROM register WHERE id = ?"  # noqa: S608 - constants
-_CHOSEN = f"SELECT {COLUMNS} FROM register WHERE id IN ({', '.join(['?'] * _ASKED)}) ORDER BY id"  # noqa: S608 - constants
 _HELD = (
-    f"WITH wanted (o, f) AS (VALUES {', '.join(['(?, ?)'] * _ASKED)})"  # noqa: S608 - constants
+    f"WITH wanted (o, f) AS (VALUES {', '.join(['(?, ?)'] * ASKED)})"  # noqa: S608 - constants
     # "CROSS": those that are wanted are looked up, not all looked through.
     f" SELECT {COLUMNS} FROM wanted CROSS JOIN register ON cluster = ? AND object = o AND field = f"
 )
@@ -69,30 +61,7 @@ _UPSERT_ONE = _UPSERT.format("(?, ?, ?, ?, ?, ?, ?, ?, ?)")
 _UPSERT_TOGETHER = _UPSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * _ROWS_TOGETHER))
 
 
-@dataclass(frozen=True, slots=True)
-class Buffered:
-    """The registers that a peer's acknowledged vector does not cover.
-
-    Attributes:
-        count: how many.
-        objects: ids of the accounts and groups they belong to, each with how many of its registers.
-    """
-
-    count: int
-    objects: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The rest of an answer: row numbers stay valid, and a row overwritten meanwhile only holds something newer."""
-
-    vector: Context
-    rows: "array[int]"
-    position: int
-    number: int
-
-
-class Database(LocalDatabase):
+class Database(AnsweringDatabase):
     """A cluster's registers on this machine; implements :class:`beonss.core.replication.pulling.Replica`.
 
     Takes the arguments of :class:`~beonss.store.local.LocalDatabase`, is as little thread-safe, and two more:
@@ -256,10 +225,6 @@ class Database(LocalDatabase):
         self._written = self._generation = None
 
     # --- registers ---------------------------------------------------------------------------------------------------
-
-    def vector(self) -> dict[str, int]:
-        """Return what this replica covers: incarnation -> sequence number."""
-        return {origin: sequence for origin, sequence in self._vector.items() if sequence}
 
     def known(self, incarnation: str) -> int:
         """Return the highest sequence number of an incarnation seen here, 0 if none.
@@ -440,9 +405,9 @@ class Database(LocalDatabase):
     def _held(self, keys: Sequence[Key]) -> dict[Key, Register]:
         """Return those registers that are here."""
         held: dict[Key, Register] = {}
-        whole = len(keys) - len(keys) % _ASKED
-        for start in range(0, whole, _ASKED):
-            names = [name for key in keys[start : start + _ASKED] for name in key]
+        whole = len(keys) - len(keys) % ASKED
+        for start in range(0, whole, ASKED):
+            names = [name for key in keys[start : start + ASKED] for name in key]
             for row in self._connection.execute(_HELD, (*names, self.cluster)):
                 register = to_register(row)
                 held[register.key] = register
@@ -478,77 +443,7 @@ class Database(LocalDatabase):
             ).fetchall()
         )
 
-    # --- answers -----------------------------------------------------------------------------------------------------
-
-    def page(
-        self, question: Context, more: object | None = None, *, public_only: bool = False, limit: int = 1000
-    ) -> Page:
-        """Return the next page of the answer to a question.
-
-        The answer is cut with its first page: it holds every register that the question does not cover, or what
-        overwrote it since, and ends with the vector of that moment.
-
-        Args:
-            question: the asker's vector.
-            more: :attr:`Page.more` of the page before; None to begin.
-            public_only: leave out what only masters hold.
-            limit: rows in a page at most; values of more than 1 MiB together also end a page.
-        """
-        answer = more if isinstance(more, _Answer) else self._cut(question, public_only=public_only)
-        rows: list[Register] = []
-        size, position = 0, answer.position
-        while position < len(answer.rows) and len(rows) < limit and (not rows or size < PAGE_BYTES):
-            chosen = answer.rows[position : position + min(_ASKED, limit - len(rows))]
-            # Only whole requests, so that there are two statements and not one for each number of rows.
-            statement, count = (_CHOSEN, _ASKED) if len(chosen) == _ASKED else (_ONE, 1)
-            cursor = self._connection.execute(statement, chosen[:count])
-            for row in cursor:
-                rows.append(to_register(row))
-                size += len(row[2])
-                position += 1
-                if size >= PAGE_BYTES:
-                    break
-            cursor.close()
-        if position < len(answer.rows):
-            rest = _Answer(answer.vector, answer.rows, position, answer.number + 1)
-            return Page(answer.number, rows, None, rest)
-        return Page(answer.number, rows, answer.vector)
-
-    def pages(self, question: Context, *, public_only: bool = False, limit: int = 1000) -> Iterator[Page]:
-        """Return all pages of the answer to a question, each read when it is asked for."""
-        page = self.page(question, public_only=public_only, limit=limit)
-        yield page
-        while page.more is not None:
-            page = self.page(question, page.more, public_only=public_only, limit=limit)
-            yield page
-
-    def _cut(self, question: Context, *, public_only: bool) -> _Answer:
-        self.fold()
-        rows = array("q")
-        for origin in self._vector:
-            rows.extend(
-                row[0]
-                for row in self._connection.execute(
-                    "SELECT id FROM register WHERE cluster = ? AND origin = ? AND sequence > ?"  # noqa: S608
-                    + (f" AND ({IS_PUBLIC})" if public_only else ""),
-                    (self.cluster, origin, question.get(origin, 0)),
-                )
-            )
-        return _Answer(self.vector(), array("q", sorted(rows)), 0, 0)
-
-    def buffered(self, vector: Context, *, public_only: bool = False) -> Buffered:
-        """Return what is held here for a peer: the registers that the vector it acknowledged does not cover."""
-        self.fold()
-        objects: dict[str, int] = {}
-        for origin in self._vector:
-            for name, count in self._connection.execute(
-                "SELECT object, count(*) FROM register WHERE cluster = ? AND origin = ? AND sequence > ?"  # noqa: S608
-                + (f" AND ({IS_PUBLIC})" if public_only else "")
-                + " GROUP BY object",
-                (self.cluster, origin, vector.get(origin, 0)),
-            ):
-                objects[name] = objects.get(name, 0) + count
-        return Buffered(sum(objects.values()), objects)
+    # --- all of them ------------------------------------------------------------------------------------------------
 
     def digest(self, *, public_only: bool = False) -> bytes:
         """Return 32 bytes that are equal on replicas with equal registers; kept up to date with each write.

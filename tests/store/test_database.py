@@ -23,7 +23,8 @@ from beonss.core.replication.registers import (
     covers,
 )
 from beonss.errors import MalformedError, Refused, StoreError
-from beonss.store.database import PAGE_BYTES, Database
+from beonss.store.answers import PAGE_BYTES
+from beonss.store.database import Database
 from beonss.store.failures import DiskFullError, UnusableStoreError
 
 KEY = Key("f" * 32, "password")
@@ -281,6 +282,22 @@ def test_long_answers_are_cut_and_merged_as_short_ones_are(limit: int) -> None:
     assert whole.recount()
     assert whole.overruled() == single.overruled()
     assert whole.vector() == single.vector()
+
+
+def test_what_is_deleted_between_two_pages_ends_no_answer() -> None:
+    """A replica that takes over another's state deletes; an answer that was cut before goes on to its end."""
+    sender = memory()
+    for number in range(200):
+        write(sender, b"x", key=Key(f"{number:032d}", "entry"))
+    page = sender.page({}, limit=10)
+    sender.conform({}, [], {A: 200})
+    numbers = [page.number]
+    while page.more is not None:
+        page = sender.page({}, page.more, limit=100)
+        numbers.append(page.number)
+        assert not page.rows
+    assert numbers == list(range(len(numbers)))
+    assert page.vector == {A: 200}
 
 
 def test_nothing_new_is_one_empty_page_with_the_vector() -> None:

@@ -23,7 +23,8 @@ from beonss.core.replication.pulling import Acknowledged, Page, Stalled, has_new
 from beonss.core.replication.recent import RecentCommits
 from beonss.core.replication.registers import Change, Context, Register, covers
 from beonss.errors import StoreError, Unavailable
-from beonss.store.database import Buffered, Database
+from beonss.store.answers import Buffered
+from beonss.store.database import Database
 from beonss.store.rows import Packing
 from beonss.store.writer import Jobs
 
