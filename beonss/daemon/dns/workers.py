@@ -38,6 +38,9 @@ log = Logger()
 WATCH: Final = 0.25
 #: Looks without a sign of life until the daemon answers in a place as well; a process gives one in each.
 QUIET: Final = 8
+#: Looks that a process has to begin until the daemon answers in its place, and until it is killed and replaced.
+BEGUN: Final = 2
+NEVER: Final = 240
 #: Looks without a sign of life until a process is killed and replaced.
 DEAD: Final = 40
 #: Seconds that processes have to end by themselves.
@@ -55,6 +58,7 @@ class _Process:
         acknowledged: the zones it answers from.
         listening: it serves its sockets.
         silent: looks since its last sign of life.
+        looks: before it listened.
         counters: what it last told.
     """
 
@@ -65,6 +69,7 @@ class _Process:
         self.acknowledged = 0
         self.listening = False
         self.silent = 0
+        self.looks = 0
         self.counters: Mapping[str, Any] = {}
         self.killed = False
         self.gone: Deferred[None] = Deferred()
@@ -325,11 +330,12 @@ class DNSWorkers:
                 self._stand_in(held, True)
                 continue
             process.silent += 1
-            if process.silent >= (QUIET if process.listening else 2):
+            process.looks += not process.listening
+            if process.silent >= QUIET or (not process.listening and process.looks >= BEGUN):
                 self._stand_in(held, True)
             elif process.listening:
                 self._stand_in(held, False)
-            if process.silent >= DEAD and not process.killed:
+            if (process.silent >= DEAD or process.looks >= NEVER) and not process.killed:
                 log.error("DNS: process {number} gives no sign of life and is killed", number=process.number)
                 self._kill(held, process)
 

@@ -81,6 +81,13 @@ class Worker:
     # --- what the daemon says -----------------------------------------------------------------------------------------
 
     def _received(self, message: Message) -> None:
+        try:
+            self._obey(message)
+        except Exception:  # noqa: BLE001 - told, and then there is no use in going on
+            log.failure("this process cannot do what the daemon says ({kind}), and ends", kind=message.kind)
+            self.stop()
+
+    def _obey(self, message: Message) -> None:
         match message.kind:
             case "zones":
                 self._take(message)

@@ -1,5 +1,6 @@
 """The daemon's side of its DNS processes, with processes played by the test and a clock set by hand."""
 
+import contextlib
 import os
 import socket
 
@@ -11,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.zones.zone import Zones
-from beonss.daemon.dns.workers import DEAD, PATIENCE, QUIET, WATCH, DNSWorkers
+from beonss.daemon.dns.workers import BEGUN, DEAD, NEVER, PATIENCE, QUIET, WATCH, DNSWorkers
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.worker_channel import channel_pair
 from beonss.net.dns.worker_sockets import bind_places
@@ -122,7 +123,8 @@ class Bench:
     def tick(self, looks=1, alive=()):
         for _ in range(looks):
             for process in alive:
-                process.channel.send("counters", udp=0)
+                with contextlib.suppress(BrokenPipeError):
+                    process.channel.send("counters", udp=0)
             self.pump()
             self.reactor.advance(WATCH)
 
@@ -277,6 +279,19 @@ def test_one_that_gives_no_sign_of_life_is_stood_in_for_and_then_killed(bench):
     bench.pump()
     assert bench.states() == [True, True]
     assert "it gave no sign of life" in bench.workers.alarms()[0]
+
+
+def test_one_that_lives_and_never_begins_is_stood_in_for_and_then_killed(bench):
+    bench.serve()
+    quick, lazy = bench.processes
+    quick.serve()
+    bench.tick(1, alive=[quick, lazy])
+    assert bench.ears()[0] == 0
+    bench.tick(BEGUN, alive=[quick, lazy])
+    assert bench.ears()[0] == 1
+    bench.tick(NEVER, alive=[quick, lazy])
+    assert bench.forks.killed == [1002]
+    assert len(bench.processes) == 3
 
 
 def test_a_daemon_that_stood_still_kills_nobody(bench):

@@ -121,6 +121,17 @@ async def test_it_ends_when_the_daemon_is_gone(daemon):
     await daemon.ended
 
 
+@pytest.mark.parametrize("words", [("listen", {"kinds": ["udp"]}), ("zones", {"number": 1}), ("zones", {})])
+@pytest_twisted.ensureDeferred
+async def test_it_ends_when_it_cannot_do_what_it_is_told(daemon, logged_errors, words):
+    """The daemon then starts another one, and answers meanwhile; one that lives on would answer out of old zones."""
+    kind, fields = words
+    await ready(daemon)
+    daemon.channel.send(kind, descriptors=[0] if kind == "zones" else [], **fields)
+    await daemon.heard("ended")
+    assert logged_errors.flush()
+
+
 @pytest_twisted.ensureDeferred
 async def test_questions_for_the_daemon_are_given_to_it_and_counted_there(daemon):
     await ready(daemon, catalog=(b"catalog", b"invalid"))
