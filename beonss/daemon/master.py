@@ -61,7 +61,7 @@ from beonss.daemon.targets.deliveries import Deliveries
 from beonss.daemon.targets.edits import Edits, edit_operations
 from beonss.daemon.targets.sources import Sources
 from beonss.daemon.targets.target_list import read_sources, read_targets, refuse_foreign_files
-from beonss.errors import ConfigurationError
+from beonss.errors import ConfigurationError, StoreError
 from beonss.net.activation import GivenSocket, sort_sockets
 from beonss.net.control import ControlFactory, Operation, listen_control
 from beonss.net.dns.forward import Forwarder, ForwarderMaker, forwarder_of_master, silent_upstreams
@@ -70,6 +70,7 @@ from beonss.net.dns.worker_zones import WorkerZones
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor
 from beonss.store.audit import AuditLog
+from beonss.store.crypt import schemes
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
 from beonss.store.firststart import check_database, note_database
@@ -181,6 +182,7 @@ class Master:
             requests=requests,
             member_requests=member_requests,
             node_allowed=self._admits_node,
+            schemes=_schemes(),
         )
         self.booting = Booting(
             reactor,
@@ -241,6 +243,7 @@ class Master:
             as_user=self._direct,
             first=self._direct.first,
             quality=installed_quality(),
+            others=lambda: {name: peer.schemes for name, peer in self.sync.peers.items()},
         )
         self._audit_reading = AuditReading(self.audit.path, self.name, self.sync)
         member_requests.update(self._audit_reading.requests())
@@ -580,6 +583,14 @@ class Master:
             **self._audit_reading.operations(),
             **query_log_operation(self._reactor, self._queries),
         }
+
+
+def _schemes() -> tuple[str, ...]:
+    try:
+        return schemes()
+    except StoreError:
+        # Told as an alarm: no password can be changed here.
+        return ()
 
 
 def _today() -> int:

@@ -98,6 +98,15 @@ class Fields:
             raise self._wrong(name)
         return value
 
+    def optional_words(self, name: str, count: int, limit: int) -> tuple[str, ...] | None:
+        """Return at most ``count`` texts of at most ``limit`` characters; None where the field is not there."""
+        if name not in self._map:
+            return None
+        words = self.array(name, count)
+        if not all(isinstance(word, str) and len(word) <= limit for word in words):
+            raise self._wrong(name)
+        return tuple(words)
+
     def mapping(self, name: str) -> dict[str, Any]:
         """Return a map with text keys, its values still unread."""
         value = self._map.get(name)

@@ -39,6 +39,8 @@ PROTOCOL = 1
 WORD = 64
 TEXT = 1024
 NAME = 255
+#: Ways to hash passwords that a master may name.
+MAXIMUM_SCHEMES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Hello:
         members: the signed member list, empty if the speaker has none.
         acceptances: of open invitations; from a joiner, its own.
         protocol: version of this protocol.
+        schemes: what a master can hash passwords with and verify; None from one that does not say (a node, an older
+            version).
     """
 
     TYPE: ClassVar[str] = "hello"
@@ -71,10 +75,12 @@ class Hello:
     members: bytes = b""
     acceptances: tuple[Acceptance, ...] = ()
     protocol: int = PROTOCOL
+    schemes: tuple[str, ...] | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return the fields for the wire."""
-        return {
+        said: dict[str, Any] = {} if self.schemes is None else {"schemes": list(self.schemes)}
+        return said | {
             "role": self.role,
             "cluster": self.cluster,
             "name": self.name,
@@ -103,6 +109,7 @@ class Hello:
             f.octets("members", MAXIMUM_DOCUMENT),
             tuple(acceptance_from_plain(item) for item in f.array("acceptances", MAXIMUM_MEMBERS)),
             f.number("protocol"),
+            f.optional_words("schemes", MAXIMUM_SCHEMES, WORD),
         )
 
 

@@ -1,6 +1,7 @@
 """The sync protocol's messages and frames: what is written is read, and anything else is MalformedError."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -73,11 +74,12 @@ hellos = st.builds(
     members=st.binary(max_size=300),
     acceptances=several,
     protocol=numbers,
+    schemes=st.none() | st.lists(words, max_size=3).map(tuple),
 )
 several_rows = st.lists(registers, max_size=3).map(tuple)
 messages: st.SearchStrategy[Message] = st.one_of(
     hellos,
-    st.builds(Refusal, words, words, numbers),
+    st.builds(Refusal, words, words, numbers, st.binary(max_size=9)),
     st.builds(Question, vectors, st.booleans()),
     st.builds(Acknowledge, vectors),
     st.builds(Page, numbers, st.lists(registers, max_size=4).map(tuple), st.none() | vectors),
@@ -241,3 +243,16 @@ def test_arbitrary_payloads_are_malformed(data: bytes) -> None:
 def test_each_field_is_checked(kind: str, fields: Any) -> None:
     with pytest.raises(MalformedError):
         decode(msgpack.packb([kind, fields]))
+
+
+def test_what_an_older_version_does_not_say_is_not_missed() -> None:
+    """Fields that came later are left out where there is nothing to say, and may be absent."""
+    hello = Hello("member", "c", "frodo", "i", "b", 1, "d", "1")
+    assert "schemes" not in hello.plain()
+    assert "members" not in Refusal("removed").plain()
+    assert decode(encode(hello)[4:]) == hello
+    newer = replace(hello, schemes=("yescrypt", "later"))
+    assert decode(encode(newer)[4:]) == newer
+    for wrong in (["x" * 65], [1], "yescrypt", ["a"] * 65):
+        with pytest.raises(MalformedError):
+            decode(msgpack.packb(["hello", {**hello.plain(), "schemes": wrong}]))

@@ -53,6 +53,7 @@ class Status:
         missing: masters that did not answer at boot.
         master: node: the master it is connected to.
         memory_age: node: seconds since a live master proved the memory fresh; None if never.
+        passwords: master: ``scheme`` that new ones are hashed with, and the one that the cluster ``wants``.
         listening: the addresses that DNS and the sync port are served on; each says ``door``, ``address``, ``port`` and
             ``state``, which is ``listening`` or ``waiting for the address``.
         alarms: what an administrator should look at, in words.
@@ -72,6 +73,7 @@ class Status:
     members: Sequence[MemberStatus] = ()
     targets: Sequence[TargetStatus] = ()
     accounts: dict[str, int] = field(default_factory=dict)
+    passwords: dict[str, Any] = field(default_factory=dict)
     dns: dict[str, Any] = field(default_factory=dict)
     listening: Sequence[dict[str, Any]] = ()
     alarms: Sequence[str] = ()

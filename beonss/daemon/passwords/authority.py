@@ -8,7 +8,7 @@ else.
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from beonss.core.accounts.entries import PASSWORD, Password, encode
 from beonss.core.accounts.view import AccountView, User
+from beonss.core.passwords.agreement import Agreement, agreed
 from beonss.core.passwords.attempts import AttemptLimits, Attempts, Source
 from beonss.core.passwords.change import Line, Outcome, check_owner, checked_account, outcome
 from beonss.core.passwords.hashes import DEFAULT_SCHEME, SCHEMES
@@ -123,6 +124,7 @@ class Passwords:
         random: makes salts.
         wall: seconds since the epoch, for the day of a change.
         quality: the rules of this machine for new passwords, instead of our own; None where it has none.
+        others: gives what each other member can hash with, None where it has not said.
 
     Attributes:
         settings: what holds for passwords.
@@ -148,10 +150,12 @@ class Passwords:
         random: Callable[[int], bytes] = secrets.token_bytes,
         wall: Callable[[], float] = time.time,
         quality: PasswordQuality | None = None,
+        others: Callable[[], Mapping[str, Collection[str] | None]] = dict,
     ) -> None:
         self._reactor = reactor
         self._quality = quality
         self._quality_problem = ""
+        self._others = others
         self._accounts = accounts
         self._masters = masters
         self._targets = targets
@@ -270,7 +274,6 @@ class Passwords:
 
     async def _permit(self, request: ChangeRequest, account: User) -> str:
         """Return what is weak about a password that is taken nevertheless, because root asks; mostly nothing."""
-        settings = self.settings
         # First what costs nothing and tells a stranger nothing.
         if impossible := impossibilities(request.new):
             raise _weak(impossible)
@@ -280,8 +283,9 @@ class Passwords:
             await self._prove(account, request.old, request.source)
             check_owner(account, self._day())
         reasons, binds_root = await self._judged(request, account)
-        if len(request.new) > SCHEMES[settings.scheme].longest:
-            raise Refused("weak-password", f"{settings.scheme} cannot hash a password of this length")
+        scheme = self.agreement().scheme
+        if len(request.new) > SCHEMES[scheme].longest:
+            raise Refused("weak-password", f"{scheme} cannot hash a password of this length")
         if reasons and (binds_root or not request.privileged):
             raise _weak(reasons)
         return _listed(reasons)
@@ -307,10 +311,10 @@ class Passwords:
         return reasons, policy.binds_root
 
     async def _hashed(self, request: ChangeRequest) -> str:
-        settings = self.settings
+        chosen = self.agreement()
         return await self._in_reactor(
             self._hashing.hash_password(
-                request.source.key, request.new, settings.scheme, settings.cost, self._random(ENTROPY)
+                request.source.key, request.new, chosen.scheme, chosen.cost, self._random(ENTROPY)
             )
         )
 
@@ -402,9 +406,19 @@ class Passwords:
             here = schemes()
         except StoreError as error:
             return str(error)
-        if self.settings.scheme in here:
-            return self._quality_problem
-        return f"this machine's libcrypt cannot make {self.settings.scheme} hashes: no password can be changed here"
+        agreement = self.agreement()
+        if agreement.scheme not in here:
+            return f"this machine's libcrypt cannot make {agreement.scheme} hashes: no password can be changed here"
+        return self._quality_problem or agreement.problem(self.settings.scheme)
+
+    def agreement(self) -> Agreement:
+        """Return what new passwords are hashed with: the cluster's scheme if every member can make and verify it."""
+        settings = self.settings
+        try:
+            here: Collection[str] = schemes()
+        except StoreError:
+            here = ()
+        return agreed(settings.scheme, settings.cost, (self.name, here), self._others())
 
     async def _booted(self) -> None:
         """Wait until the boot reconciliation is over, but no longer than the patience for it."""

@@ -32,6 +32,7 @@ class PeerState:
         clock_skew_ms: its clock minus ours, the way over the network included; None until it spoke.
         description_digest: of the description it serves.
         software: its version.
+        schemes: what it can hash passwords with and verify; None until it said so.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PeerState:
     clock_skew_ms: int | None = None
     description_digest: str = ""
     software: str = ""
+    schemes: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -173,7 +175,9 @@ class PeerBook:
         if name not in self._peers:
             return False
         peer = self._peers[name]
-        state = replace(peer.state, description_digest=hello.description, software=hello.software)
+        state = replace(
+            peer.state, description_digest=hello.description, software=hello.software, schemes=hello.schemes
+        )
         if hello.incarnation != state.incarnation:
             # Another life of that machine: what its old one acknowledged says nothing about this disk. A process that
             # took a new incarnation while it runs has the disk it had; it would not say again what it said.

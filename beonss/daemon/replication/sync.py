@@ -68,6 +68,7 @@ class Sync:
         duplicate: called with a text when a second machine lives with our key or our incarnation; the default
             halts writing.
         wall: this machine's clock, seconds since the epoch. The reactor's own time is only for waiting.
+        schemes: what this machine can hash passwords with and verify.
 
     Attributes:
         book: what is known of the others, and alarms.
@@ -91,6 +92,7 @@ class Sync:
         caps: Caps | None = None,
         duplicate: Callable[[str], None] | None = None,
         wall: Callable[[], float] = time.time,
+        schemes: tuple[str, ...] | None = None,
     ) -> None:
         self.reactor = reactor
         self.identity = identity
@@ -101,6 +103,7 @@ class Sync:
         self.node_allowed = node_allowed
         self.timing = timing or Timing()
         self.wall = wall
+        self._schemes = schemes
         self.boot_id = secrets.token_hex(16)
         self.book = PeerBook(self.wall, lambda: accounts.incarnation, self.digest, reactor.seconds)
         self._describe = description
@@ -252,6 +255,7 @@ class Sync:
             software=__version__,
             members=roster.document,
             acceptances=tuple(roster.acceptances.values()),
+            schemes=self._schemes,
         )
 
     def heartbeat(self) -> Heartbeat:
