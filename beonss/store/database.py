@@ -32,6 +32,7 @@ from beonss.core.replication.registers import (
 from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.answers import ASKED, AnsweringDatabase
 from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile
+from beonss.store.conforming import conform
 from beonss.store.failures import BrokenStoreError, UnusableStoreError, translated
 from beonss.store.local import Scope
 from beonss.store.opening import file_system_magic
@@ -512,41 +513,16 @@ class Database(AnsweringDatabase):
         return digests
 
     def conform(self, stamps: Mapping[Key, Stamp], rows: Iterable[Register], vector: Context) -> None:
-        """Hold exactly what another replica's answer to a question for everything held, in one transaction.
-
-        Args:
-            stamps: of all registers of the answer; what else is here goes.
-            rows: those of them that are not here, or otherwise; also those that do not beat what is here.
-            vector: the sender's; it takes the place of this one.
-
-        Raises:
-            MalformedError: a row or the vector cannot be what a master sent; nothing was changed.
-            StoreError: it could not be written.
-        """
-        # What came twice counts as it came last.
-        wanted = {row.key: row for row in rows if stamps.get(row.key) == row.stamp}
-        for row in wanted.values():
-            check_register(row)
+        """Hold exactly what another replica's answer held; see :mod:`beonss.store.conforming`."""
         check_vector(vector)
         with self.transaction():
             self._begin()
-            gone = [(self.cluster, *row.key) for row in self._all() if stamps.get(row.key) != row.stamp]
-            self._connection.executemany("DELETE FROM register WHERE cluster = ? AND object = ? AND field = ?", gone)
-            self._connection.executemany(
-                f"INSERT INTO register (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
-                [(self.cluster, *to_row(row)) for row in wanted.values()],
-            )
-            self._connection.execute("DELETE FROM overruled WHERE cluster = ?", (self.cluster,))
-            self._connection.execute("DELETE FROM vector WHERE cluster = ?", (self.cluster,))
             # Written again with the transaction, whole.
             self._stored_vector, self._vector = {}, {}
+            conform(self._connection, self.cluster, self.registers(), stamps, rows)
             self._move_vector({stamp.origin: 0 for stamp in stamps.values()})
             self._move_vector(vector)
             self._digests, self._written = None, None
-
-    def _all(self) -> Iterator[Register]:
-        for batch in self.registers():
-            yield from batch
 
     # --- concurrent writes that lost ---------------------------------------------------------------------------------
 
