@@ -161,6 +161,11 @@ def check(packet):
     assert len(records) == found.counts[0]
 
 
+#: A reply about the root with one record in the answer, and one with one OPT record.
+OPENED = b"\0\7\x81\x80\0\1\0\1\0\0\0\0\0\0\1\0\1%s"
+LAST = b"\0\7\x81\x80\0\1\0\0\0\0\0\1\0\0\1\0\1" + b"\0\0\x29\4\0\0\0\0\0%s"
+
+
 @pytest.mark.parametrize(("packet", "why"), [
     (b"\0" * 11, "shorter"), (b"\0\7\1\0" + bytes(8), "no reply"), (b"\0\7\xa9\x80" + bytes(8), "no reply"),
     (b"\0\7\x81\x80" + bytes(8), "0 questions"), (b"\0\7\x81\x80\0\2" + bytes(6) + b"\0\0\1\0\1", "2 questions"),
@@ -174,6 +179,11 @@ def check(packet):
     (b"\0\7\x81\x80\0\1\0\0\0\0\0\2\0\0\1\0\1" + b"\0\0\x29\4\0\0\0\0\0\0\0" * 2, "two OPT"),
     (b"\0\7\x81\x80\0\1\0\0\0\0\0\1\0\0\1\0\1" + b"\1a\0\0\x29\4\0\0\0\0\0\0\0", "not at the root"),
     (b"\0\7\x81\x80\0\1\0\0\0\0\0\0\0\0\1\0\1x", "1 bytes follow"),
+    (OPENED % b"\0\0\5\0\1\0\0\0\1\0\0", "data is cut short"),
+    (OPENED % (b"\0\0\5\0\1\0\0\0\1\1\x01" + (b"\x3f" + b"a" * 63) * 4 + b"\0"), "longer than 255"),
+    (OPENED % (b"\0\0\5\0\1\0\0\0\1\0\4\2ab"), "cut short"),
+    (LAST % b"\0\1\0\0\5abc", "data is cut short|option"), (LAST % b"\0\3\0\x0f\0", "option is cut short"),
+    (LAST % b"\0\5\0\x0f\0\2x", "option's data is cut short"),
 ])  # fmt: skip
 def test_what_is_malformed(packet, why):
     with pytest.raises(MalformedError, match=why):
@@ -341,3 +351,34 @@ class TestQuestions:
         assert key() == key(name="WWW.Example.com") == key(use_edns=0, payload=4096) == key(id=9)
         others = [key(), key(name="example.com"), key(rdtype="AAAA"), key(want_dnssec=True), key(cd=True)]
         assert len(set(others)) == 5
+
+
+def test_an_opt_of_a_later_version_is_not_judged():
+    """What its data look like belongs to that version; the code tells that it is not ours."""
+    found = read_reply(b"\0\7\x81\x80\0\1\0\0\0\0\0\1\0\0\1\0\1" + b"\0\0\x29\4\0\1\1\0\0\0\1x")
+    assert (found.edns, found.code, found.reason) == (True, 16, b"")
+
+
+def test_pointers_make_no_name_longer_than_255_bytes():
+    label = b"\x3f" + b"a" * 63
+    body = bytearray(b"\0\7\x81\x80\0\1\0\1\0\0\0\0" + label * 3 + b"\0\0\1\0\1")
+    body += label + b"\xc0\x0c" + b"\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1"
+    with pytest.raises(MalformedError, match="longer than 255"):
+        read_reply(bytes(body))
+
+
+@pytest.mark.parametrize("data", [b"\x3fab", b"\x40a", b"\xc0", b"\xc0\xff", b"\xc0\x05"])
+def test_a_pointer_into_unknown_data_that_is_no_name(data):
+    body = bytearray(b"\0\7\x81\x80\0\1\0\2\0\0\0\0\0\0\1\0\1")
+    body += b"\0\0\xff\0\1\0\0\0\1" + len(data).to_bytes(2, "big") + data
+    at = len(body) - len(data)
+    body += bytes([0xC0, at]) + b"\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1"
+    with pytest.raises(MalformedError):
+        read_reply(bytes(body))
+
+
+def test_a_pointer_to_data_that_is_a_name_is_good():
+    body = b"\0\7\x81\x80\0\1\0\2\0\0\0\0\0\0\1\0\1" + b"\0\0\xff\0\1\0\0\0\1\0\3\1a\0"
+    at = len(body) - 3
+    body += bytes([0xC0, at]) + b"\0\1\0\1\0\0\0\1\0\4\x7f\0\0\1"
+    assert [record.name for record in answer_records(read_reply(body))] == [(), (b"a",)]

@@ -145,3 +145,28 @@ def test_it_is_never_larger_than_allowed_and_counts_right(steps):
         assert cache.size <= limit
         assert cache.size == sum(entry.size for part in (cache._once, cache._again) for entry in part.values())
         assert not cache._once.keys() & cache._again.keys()
+
+
+def test_what_is_in_use_makes_way_for_what_is_used_more():
+    """The part for what was asked for twice is bounded as well; what leaves it has another chance in the other."""
+    cache = ReplyCache(20_000)
+    for number in range(30):
+        cache.keep(b"%d" % number, Said(60), 0)
+        found(cache, b"%d" % number)
+        if number:
+            found(cache, b"0")
+    assert cache.size <= 20_000
+    assert cache._again_size <= 15_000
+    assert b"0" in cache._again
+    assert cache._once
+    assert cache.find(b"1", 0) is None
+
+
+def test_one_that_is_larger_than_all_is_not_kept():
+    cache = ReplyCache(20_000)
+    cache.keep(b"k", Said(60, size=30_000), 0)
+    assert (cache.find(b"k", 0), cache.size) == (None, 0)
+    cache = ReplyCache(20_000)
+    cache.keep(b"k", Said(60, size=16_000), 0)
+    assert found(cache).reply is not None
+    assert found(cache).reply is not None
