@@ -5,6 +5,7 @@ in files and occupied ports with one clear line; in each case the exit code is n
 """
 
 import os
+import re
 import signal
 import sys
 import time
@@ -183,6 +184,10 @@ class MasterOptions(_DaemonOptions):
         )
 
 
+#: What may be the name of a node; whether it is one the description says.
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?", re.ASCII)
+
+
 class NodeOptions(_DaemonOptions):
     """Command line of ``twistd beonss node``."""
 
@@ -215,6 +220,10 @@ class NodeOptions(_DaemonOptions):
 
     def settings(self) -> NodeSettings:
         """Return what was asked for, checked as far as the words go."""
+        if self["name"] is not None and _HOST.fullmatch(self["name"]) is None:
+            raise usage.UsageError(
+                f"--name {self['name']!r} is no host name: letters, digits, '-', '_' and '.' make one"
+            )
         return NodeSettings(
             cluster_key=Path(self["cluster-key"]),
             name=self["name"],

@@ -67,6 +67,13 @@ def test_words_that_make_no_sense(words):
         parsed(*words)
 
 
+@pytest.mark.parametrize("name", ["a b", "", "r01\n07", "-x", "r\uff11", "a" * 300])
+def test_a_node_has_a_host_name_or_none(name):
+    with pytest.raises(UsageError, match="no host name"):
+        parsed("node", "--name", name)
+    assert parsed("node", "--name", "r01n07.fellow.aero.org").name == "r01n07.fellow.aero.org"
+
+
 @pytest.mark.parametrize("daemon", ["master", "node"])
 def test_who_to_be_and_what_to_log(daemon):
     settings = parsed(daemon, "--user", "beonss", "--group", "adm", "--query-log", "/x/q", "--query-sample", "7")
