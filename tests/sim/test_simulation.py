@@ -32,6 +32,14 @@ ONCE_WRONG = (
     # Two accounts had to exchange their uids in the account files.
     ("everything", 5013),
     ("targets", 5018),
+    # A process died folding what it had committed.
+    ("people", 20015),
+    ("nodes", 11),
+    # A removed master that nobody told fed its nodes on.
+    ("nodes", 3),
+    # Half an answer of an only master that then lost it; an account that it lost, in the way of one that it has.
+    ("one master", 1),
+    ("one master", 34),
 )
 
 
