@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -425,7 +426,11 @@ def makeService(options: Options) -> service.IService:
         run_as = _become_user(settings)
         daemon = Daemon(None, manager, run_as)
         if isinstance(settings, MasterSettings):
-            background = options.parent is not None and not options.parent["nodaemon"]
+            twistd: Any = options.parent or {}
+            background = not twistd.get("nodaemon", True)
+            if any(twistd.get(option) is not None for option in ("uid", "gid", "chroot")):
+                # twistd changes this process later, and knows nothing of others: they would keep what it gives up.
+                settings = replace(settings, dns_workers=0)
             prepared = _prepare_dns(settings, run_as, given, detached=background)
             from beonss.daemon.master import Master  # noqa: PLC0415
 

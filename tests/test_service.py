@@ -96,6 +96,21 @@ def test_what_cannot_be_used_ends_the_start_with_one_line(daemon, tmp_path, capf
     assert capfd.readouterr().err.count("\n") <= 1
 
 
+@pytest.mark.parametrize(
+    ("twistd", "expected"), [({"uid": 5}, None), ({"gid": 0}, None), ({"chroot": "/x"}, None), ({}, "begun")]
+)
+def test_no_process_is_begun_that_would_keep_what_twistd_gives_up(twistd, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(reactor, "seconds", reactor.seconds)
+    made = []
+    monkeypatch.setattr("beonss.daemon.dns.prepared.prepare", lambda *_, **__: made.append("begun"))
+    options = Options()
+    options.parseOptions(["master", "--state", str(tmp_path)])
+    options.parent = {"nodaemon": 1, "uid": None, "gid": None, "chroot": None, **twistd}
+    with pytest.raises(SystemExit):
+        makeService(options)
+    assert made == ([] if expected is None else [expected])
+
+
 @pytest.mark.parametrize("daemon", [(), ("master",), ("node",)])
 def test_version(daemon, capsys):
     with pytest.raises(SystemExit) as end:
