@@ -406,8 +406,10 @@ def holding(state: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if new and [found.name for found in state.iterdir()] == [LOCK]:
-            path.unlink(missing_ok=True)
+        # Whatever becomes of that, what went wrong is what is told.
+        with suppress(OSError):
+            if new and [found.name for found in state.iterdir()] == [LOCK]:
+                path.unlink()
         raise
     finally:
         os.close(descriptor)

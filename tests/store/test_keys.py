@@ -156,3 +156,18 @@ def test_names_that_are_no_labels_are_refused(name: str) -> None:
 
 def test_names_are_lower_case() -> None:
     assert check_member_name("Frodo-2") == "frodo-2"
+
+
+def test_a_directory_that_is_taken_away_meanwhile_hides_no_error(tmp_path: Path) -> None:
+    """What went wrong is told, not that the lock was gone; and a lock taken away keeps nobody else out or in."""
+    state = tmp_path / "state"
+    state.mkdir()
+    with pytest.raises(ConfigurationError, match="the reason"), holding(state):
+        (state / "lock").unlink()
+        state.rmdir()
+        raise ConfigurationError("the reason")
+    state.mkdir()
+    with holding(state):
+        (state / "lock").unlink()
+        with holding(state), pytest.raises(DirectoryInUse), holding(state):
+            pass
