@@ -162,7 +162,7 @@ def test_a_directory_that_is_taken_away_meanwhile_hides_no_error(tmp_path: Path)
     """What went wrong is told, not that the lock was gone; and a lock taken away keeps nobody else out or in."""
     state = tmp_path / "state"
     state.mkdir()
-    with pytest.raises(ConfigurationError, match="the reason"), holding(state):
+    with pytest.raises(ConfigurationError, match="the reason"), holding(state):  # noqa: PT012 - it leaves by the error
         (state / "lock").unlink()
         state.rmdir()
         raise ConfigurationError("the reason")
