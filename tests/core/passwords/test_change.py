@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beonss.core.accounts.entries import Aging, Password, UserEntry
-from beonss.core.accounts.view import NO_AGING, User
+from beonss.core.accounts.served import NO_AGING, User
 from beonss.core.passwords.change import Line, check_owner, checked_account, exit_code, line_of, outcome
 from beonss.errors import MalformedError, Refused
 
