@@ -37,7 +37,7 @@ _NAME = rb'"([A-Za-z_][A-Za-z0-9_.-]{0,63})"'
 _ID = rb"(?!65535[,}])([1-9][0-9]{0,8})"
 _COUNT = rb"(0|[1-9][0-9]{0,17})"
 _USER = re.compile(
-    rb'\{"gecos":' + _FIELD + rb',"gid":(?:0|[1-9][0-9]{0,8}),"home":' + _FIELD + rb',"name":' + _NAME
+    rb'\{"gecos":' + _FIELD + rb',"gid":(0|[1-9][0-9]{0,8}),"home":' + _FIELD + rb',"name":' + _NAME
     + rb',"shell":' + _FIELD + rb',"uid":' + _ID + rb"\}"
 )  # fmt: skip
 _GROUP = re.compile(rb'\{"gid":' + _ID + rb',"name":' + _NAME + rb"\}")
@@ -45,6 +45,12 @@ _PRESENCE = re.compile(
     rb'\{"created":' + _COUNT + rb',"generation":' + _COUNT + rb',"kind":("user"|"group"),"name":(' + _TEXT
     + rb'),"number":' + _COUNT + rb',"present":true\}'
 )  # fmt: skip
+
+
+def plain_group(entry: bytes) -> int | None:
+    """Return the primary group in the value of a user's register ``entry``, None if it has to be read the long way."""
+    found = _USER.fullmatch(entry)
+    return None if found is None else int(found[1])
 
 
 def read_plain(identifier: str, entry: bytes, presence: bytes) -> PlainAccount | None:
@@ -68,5 +74,5 @@ def read_plain(identifier: str, entry: bytes, presence: bytes) -> PlainAccount |
     if hashlib.sha256(text).hexdigest()[:32] != identifier:
         return None
     if user:
-        return PlainAccount("user", found[1].decode(), int(found[2]), int(number), int(created))
+        return PlainAccount("user", found[2].decode(), int(found[3]), int(number), int(created))
     return PlainAccount("group", found[2].decode(), int(found[1]), int(number), int(created))

@@ -14,6 +14,7 @@ from typing import Literal
 from beonss.core.accounts.claims import ClaimIndex
 from beonss.core.accounts.entries import ENTRY, MEMBER_PREFIX, GroupEntry, Kind, Presence, UserEntry
 from beonss.core.accounts.objects import CLAIMING_FIELDS, AccountObject, Shown, is_member
+from beonss.core.accounts.plain import plain_group
 from beonss.core.accounts.served import Conflict, Group, User, same_user, user_of
 from beonss.core.replication.packed import Cells, Source
 from beonss.core.replication.registers import Key, Register
@@ -69,11 +70,14 @@ class AccountView:
 
     def users_of_group(self, gid: int) -> list[str]:
         """Return the names of the served users whose primary group this is, sorted."""
-        # Most have another: only those whose bytes hold the number at all are read.
-        digits = str(gid).encode("ascii")
-        chosen = (found for found in self._served_users() if digits in (found.value(ENTRY) or b""))
-        users = (user for user in map(_user, chosen) if user is not None)
-        return sorted(user.entry.name for user in users if user.entry.gid == gid)
+        names = []
+        for found in self._served_users():
+            group = plain_group(found.value(ENTRY) or b"")
+            if group is None and isinstance(entry := found.entry, UserEntry):
+                group = entry.gid
+            if group == gid:
+                names.append(found.name)
+        return sorted(names)
 
     def _served_users(self) -> Iterator[AccountObject]:
         return (found for found in self._objects.values() if _shows_user(found))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from beonss.core.accounts.entries import ENTRY, PRESENT, GroupEntry, Presence, UserEntry, encode
+from beonss.core.accounts.entries import ENTRY, PRESENT, GroupEntry, Presence, UserEntry, decode, encode
 from beonss.core.accounts.objects import AccountObject
-from beonss.core.accounts.plain import PlainAccount, read_plain
+from beonss.core.accounts.plain import PlainAccount, plain_group, read_plain
 from beonss.core.replication.registers import Key, Register, Stamp
 
 ALICE = Presence("user", "alice", 1001, 0, 7, present=True)
@@ -51,6 +51,7 @@ def test_an_ordinary_user_and_group_are_plain() -> None:
     """Else all the rest shows nothing."""
     found = read_plain(ALICE.object, encode(ENTRY_OF_ALICE), encode(ALICE))
     assert found == PlainAccount("user", "alice", 1001, 1001, 7)
+    assert plain_group(encode(ENTRY_OF_ALICE)) == 100
     assert found == the_long_way(ALICE.object, encode(ENTRY_OF_ALICE), encode(ALICE))
     staff = Presence("group", "staff", 50, 2, 1_700_000_000_000, present=True)
     renamed = GroupEntry("crew", 50)
@@ -69,6 +70,10 @@ def test_both_ways_agree(entry: UserEntry | GroupEntry, presence: Presence, own:
     identifier = presence.object if own else ALICE.object
     found = read_plain(identifier, encode(entry), encode(presence))
     assert found is None or found == the_long_way(identifier, encode(entry), encode(presence))
+    if isinstance(entry, UserEntry):
+        assert plain_group(encode(entry)) in {None, entry.gid}
+    else:
+        assert plain_group(encode(entry)) is None
 
 
 @settings(max_examples=1000)
@@ -84,6 +89,8 @@ def test_both_ways_agree_on_damaged_bytes(data: st.DataObject) -> None:
     values[which] = values[which][:at] + middle + values[which][at + data.draw(st.integers(0, 2)) :]
     found = read_plain(ALICE.object, *values)
     assert found is None or found == the_long_way(ALICE.object, *values)
+    group = plain_group(values[0])
+    assert group is None or group == decode(UserEntry, values[0]).gid
 
 
 @pytest.mark.parametrize(
