@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from beonss.errors import MalformedError, PeerError
+from beonss.net.prompt import push
 from beonss.net.tls import peer_key
 from beonss.wire.frames import MAXIMUM_FRAME, FrameReader
 from beonss.wire.sync import Heartbeat, Message, Refusal, Unknown, decode, encode
@@ -195,10 +196,17 @@ class Connection(Protocol):
         if self.connected_now:
             self._transport.write(encode(message))
 
-    def send_frame(self, frame: bytes) -> None:
-        """Write a message that was encoded before."""
+    def send_frame(self, frame: bytes, *, prompt: bool = False) -> None:
+        """Write a message that was encoded before.
+
+        Args:
+            frame: its bytes, the length before them.
+            prompt: somebody waits for it: not in the reactor's next turn.
+        """
         if self.connected_now:
             self._transport.write(frame)
+            if prompt:
+                push(self._transport)
 
     def expect(self) -> None:
         """Give the other side up if it says nothing at all within ``dead`` from now."""

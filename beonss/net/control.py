@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
+from beonss.net.prompt import push
 from beonss.net.unixsocket import GivenPort, clear_stale_socket, peer_of
 from beonss.wire.control import OK, End, Event, LineBuffer, decode_request, encode_reply
 
@@ -252,6 +253,7 @@ class ControlConnection(Protocol):
 
     def _end(self, end: End) -> None:
         self._send(end)
+        push(self.transport)
 
     def _send(self, reply: Event | End) -> None:
         if self.connected and not self._closing:

@@ -258,7 +258,7 @@ class ServerConnection(Connection):
             await self.writable()
             # The asker may ask again as soon as it has read this.
             self._answering = False
-            self.send_frame(frames[-1])
+            self.send_frame(frames[-1], prompt=True)
             return
         while True:
             runs = list(parcels(page.rows))
