@@ -60,7 +60,8 @@ class DiskFile:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                os.fchmod(self._descriptor, 0o600)
+                if os.fstat(self._descriptor).st_mode & 0o077:
+                    os.fchmod(self._descriptor, 0o600)
                 directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     # The name must survive a power cut as well as what is written under it.

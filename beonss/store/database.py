@@ -326,12 +326,20 @@ class Database(AnsweringDatabase):
 
     def write_or_refuse(
         self, changes: Sequence[Change], wall_ms: int, author: str, incarnation: str
-    ) -> list[Register] | Refused:
-        """Write as :meth:`write` does; return why not instead of raising that. For many writes in one job."""
+    ) -> list[Register] | Refused | StoreError:
+        """Write as :meth:`write` does; return why not where that concerns this write alone. For many in one job.
+
+        Raises:
+            StoreError: the writes before it in the same job are undone as well.
+        """
         try:
             return self.write(changes, wall_ms, author, incarnation)
         except Refused as refusal:
             return refusal
+        except StoreError as error:
+            if isinstance(error, BrokenStoreError) or not self.in_transaction:
+                raise
+            return error
 
     def _write_one(self, change: Change, wall_ms: int, author: str, number: Stamp, old: Register | None) -> Register:
         """Return the register that a change makes of the one held; ``number`` is its stamp without the time."""

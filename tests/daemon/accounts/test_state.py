@@ -1,16 +1,17 @@
 """Accounts in the daemon: memory after the commit, waiting for news, and the incarnation."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.registers import A, B, row, user_rows
 from support.simulator.inline import InlineReactor, now
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import PASSWORD, Password, UserEntry, object_id
 from beonss.core.replication.pulling import Acknowledged
-from beonss.core.replication.registers import Change, Key
+from beonss.core.replication.registers import ABSENT, MAX_TIME, Change, Key
 from beonss.daemon.accounts.state import Accounts
 from beonss.errors import MalformedError, Refused, StoreError, Unavailable
 from beonss.store.database import Database
@@ -356,3 +357,47 @@ async def test_with_a_real_thread_and_the_real_reactor(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="stopping"):
         await accounts.write([Change(Key(ALICE, "lock"), b"{}")], "root@frodo")
     assert broken == []
+
+
+async def test_writes_that_wait_share_a_job_and_fail_alone(tmp_path: Path) -> None:
+    """One that is refused, or cannot be made, harms none of those it came with."""
+    from twisted.internet import reactor  # noqa: PLC0415 - a thread to wait for
+
+    jobs = Writer(Database(tmp_path / "db", "c", quick=True), lambda error: None)
+    accounts = Accounts(
+        reactor,  # type: ignore[arg-type]
+        jobs,
+        clock=lambda: 1000,
+        new_incarnation=lambda: A,
+    )
+    await accounts.start()
+    await accounts.merge([row(ALICE, "entry", b"{}", time=MAX_TIME, origin=B)], {B: 1})
+    await accounts.write([Change(Key(ALICE, "lock"), b"0")], "root@frodo")
+    submitted = 0
+    original = jobs.submit
+
+    def submit(work: Any) -> Any:
+        nonlocal submitted
+        submitted += 1
+        return original(work)
+
+    jobs.submit = submit  # type: ignore[method-assign]
+    ready = [
+        Deferred.fromCoroutine(accounts.write(changes, f"root@{n}"))
+        for n, changes in enumerate(
+            [
+                [Change(Key(ALICE, "lock"), b"1")],
+                [Change(Key(ALICE, "f2"), b"2")],
+                [Change(Key(ALICE, "f3"), b"3"), Change(Key(ALICE, "lock"), b"3", ABSENT)],
+                [Change(Key(ALICE, "entry"), b"4")],
+                [Change(Key(ALICE, "f5"), b"5")],
+            ]
+        )
+    ]
+    outcomes = [outcome for _, outcome in await DeferredList(ready, consumeErrors=True)]
+    assert submitted == 2, "the first at once, and all that came meanwhile"
+    assert [type(getattr(outcome, "value", outcome)) for outcome in outcomes] == [list, list, Refused, StoreError, list]
+    assert [one[0].author for one in outcomes if isinstance(one, list)] == ["root@0", "root@1", "root@4"]
+    assert accounts.vector == {A: 4, B: 1}, "numbers are dense"
+    assert accounts.view.register(Key(ALICE, "f3")) is None
+    await accounts.stop()
