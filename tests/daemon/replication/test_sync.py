@@ -1,14 +1,17 @@
 """Masters among masters, on loopback with real TLS: what arrives, who is refused, what is known of whom."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
 from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, turn, until
+from twisted.internet import reactor
 
 from beonss.core.cluster.members import Member, MemberList, removed
-from beonss.core.replication.registers import Change, Key
+from beonss.core.replication.registers import Change, Context, Key, Register, covers
 from beonss.daemon.replication import peers
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.store.keys import new_identity
@@ -325,3 +328,31 @@ async def test_a_removed_master_takes_no_changes_and_a_returned_one_does() -> No
         again = MemberList(cluster.id, whole.number + 2, whole.members)
         gamgee.membership.offer(cluster.sign(again).document, ())
         await gamgee.write("aa", b"1")
+
+
+@ensureDeferred
+async def test_a_stream_of_changes_comes_in_few_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written within the gap goes along with the next answer: the other side flushes its disk once for it."""
+    async with running("frodo", "gamgee", timing=replace(FAST, gap=1000.0)) as cluster:
+        # The first answer, at the greeting, begins the gap.
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster.masters
+        merged: list[int] = []
+        original = gamgee.accounts.merge
+
+        def merge(rows: Sequence[Register], vector: Context | None = None) -> Any:
+            merged.append(len(rows))
+            return original(rows, vector)
+
+        monkeypatch.setattr(gamgee.accounts, "merge", merge)
+        for name in ("aa", "bb", "cc"):
+            written = await frodo.write(name, b"1")
+
+        def held_back() -> list[Any]:
+            return [call for call in reactor.getDelayedCalls() if call.getTime() - reactor.seconds() > 500]  # type: ignore[attr-defined]
+
+        (answer,) = await until(held_back, "the answer to gamgee waits")
+        assert not covers(gamgee.accounts.vector, written.stamp)
+        answer.reset(0)
+        await until(lambda: covers(gamgee.accounts.vector, written.stamp), "all of it")
+        assert merged == [3]
