@@ -5,7 +5,7 @@ import click
 from beonss.store.control import ControlClient
 
 
-@click.command(name="adopt")
+@click.command(name="adopt", short_help="Make what somebody wrote at a target the cluster's.")
 @click.argument("names", nargs=-1)
 @click.option("--target", required=True, metavar="NAME", help="The target (beonss status names them).")
 @click.option("--all", "everything", is_flag=True, help="Everything that differs there, and all new accounts.")
@@ -13,7 +13,7 @@ from beonss.store.control import ControlClient
 def command(names: tuple[str, ...], target: str, everything: bool, control: str | None) -> None:
     """Make what somebody wrote at a target the cluster's, for all masters; an account taken out there is deleted.
 
-    Exit code 1 if something was left out; it is told why.
+    Exit codes: 0 done, 1 something was left out, or refused (it is told why), 2 usage.
     """
     if bool(names) == everything:
         raise click.UsageError("name users or groups, or say --all")

@@ -68,7 +68,7 @@ class Tally:
         self.unknown_members += answer["unknown_members"]
 
 
-@click.command(name="import")
+@click.command(name="import", short_help="Import users and groups from files, NIS or a directory.")
 @click.option("--passwd", metavar="FILE", help="Users, as passwd(5) or 'ypcat passwd'; '-' is standard input.")
 @click.option("--group", metavar="FILE", help="Groups, as group(5) or 'ypcat group'.")
 @click.option("--shadow", metavar="FILE", help="Passwords, as shadow(5); without it those in --passwd are taken.")

@@ -30,14 +30,17 @@ command.add_command(account_import.command)
 command.add_command(account_adopt.command)
 
 
-@command.command(name="reassert")
+@command.command(name="reassert", short_help="Deliver accounts to a target again.")
 @click.argument("names", nargs=-1)
 @click.option("--target", required=True, metavar="NAME", help="The target (beonss status names them).")
 @click.option("--all", "everything", is_flag=True, help="All accounts.")
 @click.option("--shrink", is_flag=True, help="Allow it to take out many accounts at once.")
 @control_option
 def reassert(names: tuple[str, ...], target: str, everything: bool, shrink: bool, control: str | None) -> None:
-    """Deliver accounts to a target again, over what somebody else wrote there."""
+    """Deliver accounts to a target again, over what somebody else wrote there.
+
+    Exit codes: 0 it is being delivered (beonss status), 1 refused (it is told why), 2 usage.
+    """
     if not names and not everything and not shrink:
         raise click.UsageError("name users or groups, or say --all or --shrink")
     if names and everything:

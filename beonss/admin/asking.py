@@ -21,6 +21,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Exit code when a change was made, there are other masters, and none of them holds it yet.
 HELD_HERE_ONLY = 3
+#: Last lines of --help, for commands that show and commands that change.
+SHOWN = "Exit codes: 0 shown, 1 refused or failed (it is told why), 2 usage."
+CHANGED = (
+    "Exit codes: 0 done (or, with --dry-run, it could be), 1 refused or failed (it is told why), 2 usage, 3 done but "
+    "no other master holds it yet."
+)
 _EPOCH = datetime.date(1970, 1, 1)
 
 

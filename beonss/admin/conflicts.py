@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from beonss.admin.asking import AccountNumber, ask, change_options, control_option, json_option, plain, when_text
+from beonss.admin.asking import (
+    CHANGED,
+    AccountNumber,
+    ask,
+    change_options,
+    control_option,
+    json_option,
+    plain,
+    when_text,
+)
 from beonss.store.control import ControlClient
 
 #: Digits of an id that are shown; enough among the few that are in conflict.
@@ -22,7 +31,7 @@ def command(ctx: click.Context) -> None:
     first is served, the others wait here until somebody says what was meant. ID is the id of an account as the list
     shows it, or its first digits.
 
-    Without a command: list.
+    Without a command: list. Exit codes of list: 0 there is no account and no target in conflict, 1 there is, 2 usage.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_)
@@ -77,7 +86,7 @@ def _words(side: Mapping[str, Any]) -> str:
     return "".join(f" {plain(word)}={plain(value)}" for word, value in side["value"].items())
 
 
-@command.command(name="rename")
+@command.command(name="rename", epilog=CHANGED)
 @click.argument("identifier", metavar="ID")
 @click.argument("name")
 @change_options
@@ -87,7 +96,7 @@ def rename(identifier: str, name: str, control: str | None, as_json: bool, dry_r
     ask("conflicts.rename", [request], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="renumber")
+@command.command(name="renumber", short_help="Give an account that is not served another number.", epilog=CHANGED)
 @click.argument("identifier", metavar="ID")
 @click.argument("number", type=AccountNumber(1), required=False)
 @change_options
@@ -97,7 +106,7 @@ def renumber(identifier: str, number: int | None, control: str | None, as_json: 
     ask("conflicts.renumber", [request], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="keep")
+@command.command(name="keep", short_help="Serve this account instead of the others.", epilog=CHANGED)
 @click.argument("identifier", metavar="ID")
 @change_options
 def keep(identifier: str, control: str | None, as_json: bool, dry_run: bool) -> None:
@@ -105,7 +114,7 @@ def keep(identifier: str, control: str | None, as_json: bool, dry_run: bool) -> 
     ask("conflicts.keep", [{"id": identifier}], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="delete")
+@command.command(name="delete", epilog=CHANGED)
 @click.argument("identifier", metavar="ID")
 @change_options
 def delete(identifier: str, control: str | None, as_json: bool, dry_run: bool) -> None:
@@ -113,7 +122,7 @@ def delete(identifier: str, control: str | None, as_json: bool, dry_run: bool) -
     ask("conflicts.delete", [{"id": identifier}], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="dismiss")
+@command.command(name="dismiss", short_help="Forget writes that lost: what stands is right.", epilog=CHANGED)
 @click.argument("identifier", metavar="[ID]", required=False)
 @click.option("--field", metavar="FIELD", help="Only what lost of this part of the account.")
 @click.option("--all", "everything", is_flag=True, help="All writes that lost.")
@@ -128,7 +137,7 @@ def dismiss(
     ask("conflicts.dismiss", [request], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="reassert")
+@command.command(name="reassert", epilog=CHANGED)
 @click.argument("identifier", metavar="ID")
 @click.option("--field", metavar="FIELD", help="Which part of the account, where several lost.")
 @change_options

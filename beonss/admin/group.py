@@ -2,7 +2,16 @@
 
 import click
 
-from beonss.admin.asking import AccountNumber, ask, change_options, control_option, json_option, several_options
+from beonss.admin.asking import (
+    CHANGED,
+    SHOWN,
+    AccountNumber,
+    ask,
+    change_options,
+    control_option,
+    json_option,
+    several_options,
+)
 from beonss.admin.listing import list_accounts, show_account
 
 
@@ -14,7 +23,7 @@ def command() -> None:
     """
 
 
-@command.command(name="list")
+@command.command(name="list", short_help="List the groups of the cluster by gid.", epilog=SHOWN)
 @json_option
 @control_option
 def list_(as_json: bool, control: str | None) -> None:
@@ -22,7 +31,7 @@ def list_(as_json: bool, control: str | None) -> None:
     list_accounts("group", as_json=as_json, control=control)
 
 
-@command.command(name="show")
+@command.command(name="show", short_help="Show all that is known of a group.", epilog=SHOWN)
 @click.argument("name")
 @json_option
 @control_option
@@ -31,7 +40,7 @@ def show(name: str, as_json: bool, control: str | None) -> None:
     show_account("group", name, as_json=as_json, control=control)
 
 
-@command.command(name="add")
+@command.command(name="add", epilog=CHANGED)
 @click.argument("name")
 @click.option("--gid", type=AccountNumber(0), help="Default: a free one; masters never choose the same.")
 @click.option("--reuse", is_flag=True, help="Take a gid that a deleted group had.")
@@ -48,7 +57,7 @@ def add(
     ask("group.add", [request], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="modify")
+@command.command(name="modify", epilog=CHANGED)
 @click.argument("name")
 @click.option("--rename", "new_name", metavar="NAME", required=True, help="Another name; its members stay.")
 @change_options
@@ -58,7 +67,7 @@ def modify(name: str, new_name: str, control: str | None, as_json: bool, dry_run
     ask("group.modify", [request], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="delete")
+@command.command(name="delete", epilog=CHANGED)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--force", is_flag=True, help="Also a group that is somebody's primary group.")
 @several_options
@@ -90,7 +99,7 @@ def _members(
     ask("group.member", [request], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@member.command(name="add")
+@member.command(name="add", short_help="Put users into a group.", epilog=CHANGED)
 @click.argument("group")
 @click.argument("users", nargs=-1, required=True, metavar="USER...")
 @change_options
@@ -99,7 +108,7 @@ def member_add(group: str, users: tuple[str, ...], control: str | None, as_json:
     _members(group, users, control, as_json, dry_run, inside=True)
 
 
-@member.command(name="remove")
+@member.command(name="remove", short_help="Take users out of a group.", epilog=CHANGED)
 @click.argument("group")
 @click.argument("users", nargs=-1, required=True, metavar="USER...")
 @change_options

@@ -69,8 +69,11 @@ def command(
         _found(state, name, endpoints, key_path, naming.cluster if naming is not None else "")
     click.echo(f"{name} is the first master of a new cluster, listening for others on {', '.join(map(str, endpoints))}")
     click.echo(f"  cluster's public key: {state / CLUSTER_PUBLIC} - copy it into the nodes' boot image")
-    click.echo(f"  cluster's PRIVATE key: {key_path} - back it up; it may be kept offline, only invitations need it")
-    click.echo("Next: start it (twistd beonss master), then invite another with: beonss invite NAME --address HOST")
+    click.echo(
+        f"  cluster's PRIVATE key: {key_path} - back it up; it may be kept offline, only changes of members need it"
+    )
+    click.echo("Next: start it (systemctl start beonss-master, or twistd -n beonss master),")
+    click.echo("then invite another with: beonss invite NAME --address HOST")
 
 
 def _found(state: Path, name: str, endpoints: tuple[Endpoint, ...], key_path: Path, title: str) -> None:

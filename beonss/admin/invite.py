@@ -60,7 +60,7 @@ def command(
         name, valid=valid, state=state, cluster_key=cluster_key, control=control, change=change
     )
     click.echo(f"Member list {roster.list.number}, in which {name} is invited, is {how}.", err=True)
-    click.echo(f"Run on {name}, within {valid}:  beonss join TOKEN   with this token:", err=True)
+    click.echo(f"Run on {name}, within {valid}:  beonss join -   and paste this token:", err=True)
     show_token(token, name)
 
 

@@ -92,7 +92,7 @@ def command(
     click.echo(f"Masters: {members}")
     if description is not None:
         _write_description(description, joined)
-    click.echo("Next: start it (twistd beonss master).")
+    click.echo("Next: start it (systemctl start beonss-master, or twistd -n beonss master).")
 
 
 @dataclass(frozen=True, slots=True)

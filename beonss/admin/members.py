@@ -147,7 +147,7 @@ def remove(
     click.echo(f"{name.lower()} is removed. Member list {roster.list.number} is {how}.")
 
 
-@command.command(name="replace")
+@command.command(name="replace", short_help="Give the master NAME another key.")
 @click.argument("name")
 @click.option(
     "--address",
@@ -176,7 +176,7 @@ def replace(
     """Give the master NAME another key: after its disk was lost or its key may be known to others, or now and then.
 
     Its old key is refused from now on, and a token is printed for it, as by "beonss invite". On a new disk use it with
-    "beonss join TOKEN"; a master that still has its data keeps them with "beonss join --rejoin TOKEN". Run this on
+    "beonss join -"; a master that still has its data keeps them with "beonss join --rejoin -". Run this on
     another master than NAME, running or stopped; where only NAME has the cluster's key, with --force.
 
     Exit codes: 0 done, 1 refused and nothing changed, 2 usage.
@@ -202,5 +202,5 @@ def replace(
         name, valid=valid, state=own_state, cluster_key=cluster_key, control=control, change=change
     )
     click.echo(f"The old key of {name} is refused. Member list {roster.list.number} is {how}.", err=True)
-    click.echo(f"Stop {name}, and run there, within {valid}:  beonss join --rejoin TOKEN   with this token:", err=True)
+    click.echo(f"Stop {name}, and run there, within {valid}:  beonss join --rejoin -   and paste this token:", err=True)
     show_token(token, name)

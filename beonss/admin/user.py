@@ -5,6 +5,8 @@ from typing import Any, TypedDict, Unpack
 import click
 
 from beonss.admin.asking import (
+    CHANGED,
+    SHOWN,
     AccountNumber,
     Day,
     Days,
@@ -29,7 +31,7 @@ def command() -> None:
     """
 
 
-@command.command(name="list")
+@command.command(name="list", short_help="List the users of the cluster by uid.", epilog=SHOWN)
 @json_option
 @control_option
 def list_(as_json: bool, control: str | None) -> None:
@@ -37,7 +39,7 @@ def list_(as_json: bool, control: str | None) -> None:
     list_accounts("user", as_json=as_json, control=control)
 
 
-@command.command(name="show")
+@command.command(name="show", short_help="Show all that is known of a user.", epilog=SHOWN)
 @click.argument("name")
 @json_option
 @control_option
@@ -46,7 +48,7 @@ def show(name: str, as_json: bool, control: str | None) -> None:
     show_account("user", name, as_json=as_json, control=control)
 
 
-@command.command(name="add")
+@command.command(name="add", epilog=CHANGED)
 @click.argument("name")
 @click.option("--uid", type=AccountNumber(0), help="Default: a free one; masters never choose the same.")
 @click.option("--reuse", is_flag=True, help="Take a uid that a deleted user had.")
@@ -68,7 +70,7 @@ def add(name: str, groups: str | None, control: str | None, as_json: bool, dry_r
     ask("user.add", [{"name": name, "groups": listed, **words}], control=control, as_json=as_json, dry_run=dry_run)
 
 
-@command.command(name="modify")
+@command.command(name="modify", epilog=CHANGED)
 @click.argument("name")
 @click.option("--rename", "new_name", metavar="NAME", help="Another login name; files and groups are its as before.")
 @click.option("--group", "-g", metavar="GROUP", help="Primary group, by name or number.")
@@ -97,7 +99,7 @@ def _each(operation: str, names: tuple[str, ...], options: _Asked, **more: Any) 
     ask(operation, requests, several=True, **options)
 
 
-@command.command(name="lock")
+@command.command(name="lock", short_help="Lock users: no password lets them in.", epilog=CHANGED)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @several_options
 def lock(names: tuple[str, ...], **options: Unpack[_Asked]) -> None:
@@ -105,7 +107,7 @@ def lock(names: tuple[str, ...], **options: Unpack[_Asked]) -> None:
     _each("user.lock", names, options, locked=True)
 
 
-@command.command(name="unlock")
+@command.command(name="unlock", epilog=CHANGED)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @several_options
 def unlock(names: tuple[str, ...], **options: Unpack[_Asked]) -> None:
@@ -113,7 +115,7 @@ def unlock(names: tuple[str, ...], **options: Unpack[_Asked]) -> None:
     _each("user.lock", names, options, locked=False)
 
 
-@command.command(name="expire")
+@command.command(name="expire", short_help="Let users in no more from a day on.", epilog=CHANGED)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--on", "day", type=Day(), metavar="DATE", help="From this day on. Default: today.")
 @click.option("--never", is_flag=True, help="Take the date away.")
@@ -126,7 +128,9 @@ def expire(names: tuple[str, ...], *, day: int | None, never: bool, **options: U
     _each("user.age", names, options, expires=expires)
 
 
-@command.command(name="expire-password")
+@command.command(
+    name="expire-password", short_help="Have users change their passwords at the next login.", epilog=CHANGED
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--withdraw", is_flag=True, help="They need not, after all.")
 @several_options
@@ -138,7 +142,7 @@ def expire_password(names: tuple[str, ...], *, withdraw: bool, **options: Unpack
     _each("user.expire-password", names, options, needed=not withdraw)
 
 
-@command.command(name="age")
+@command.command(name="age", short_help="Change how passwords of users age.", epilog=CHANGED)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--minimum", type=Days(), metavar="DAYS", help="Between two changes by the user.")
 @click.option("--maximum", type=Days(), metavar="DAYS", help="Until the password must be changed.")
@@ -162,7 +166,7 @@ def age(
     _each("user.age", names, options, **chosen)
 
 
-@command.command(name="delete")
+@command.command(name="delete", epilog=CHANGED)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--user-group", "-U", is_flag=True, help="And the group of the same name and number, if it is empty.")
 @several_options

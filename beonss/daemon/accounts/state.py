@@ -170,7 +170,7 @@ class Accounts:
         self._recorded_machine = self._machine
         self.settled = True
         new, machine = self._incarnation, self._machine
-        self.log.info("new incarnation {new} after {old}: {reason}", new=new, old=old, reason=reason)
+        self.log.info("new incarnation {new} after {old}: {reason}", new=new, old=old or "none", reason=reason)
 
         def store(database: Database) -> None:
             database.set_meta("incarnation", new.encode())
