@@ -17,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from beonss.errors import StoreError
+from beonss.core.replication.registers import Register
+from beonss.errors import MalformedError, StoreError
 from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError
+from beonss.wire.packing import Fields, unpack
+from beonss.wire.registers import MAXIMUM_ROWS, registers_from_plain
 
 MAGIC = b"beoncmt1"
 GENERATION_BYTES = 8
@@ -200,3 +203,27 @@ class Commits:
             f"{self._path}: reading or writing failed ({error.strerror}). "
             "Look at the kernel's log for errors of the disk"
         )
+
+
+def read_commit(body: bytes, path: Path | str) -> tuple[tuple[Register, ...], dict[str, int]]:
+    """Return the registers of a record and how far it moves the vector.
+
+    Args:
+        body: as :meth:`Commits.records` returns it.
+        path: of the file, for people.
+
+    Raises:
+        UnusableStoreError: another version wrote it.
+    """
+    try:
+        item = unpack(body)
+        if not isinstance(item, list) or len(item) != 2:
+            raise MalformedError("a commit has another shape")
+        fields = Fields({"rows": item[0], "vector": item[1]}, "commit")
+        return registers_from_plain(fields.array("rows", MAXIMUM_ROWS)), fields.vector("vector")
+    except MalformedError as error:
+        # Its checksum is right: it was written so.
+        raise UnusableStoreError(
+            f"{path}: holds a commit that this version cannot read ({error}); start the version that wrote it, "
+            "and end it in order"
+        ) from None

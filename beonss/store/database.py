@@ -31,15 +31,15 @@ from beonss.core.replication.registers import (
 )
 from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.answers import ASKED, AnsweringDatabase
-from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile
+from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile, read_commit
 from beonss.store.conforming import conform
-from beonss.store.failures import BrokenStoreError, UnusableStoreError, translated
+from beonss.store.failures import BrokenStoreError, translated
 from beonss.store.local import Scope
 from beonss.store.opening import file_system_magic
 from beonss.store.rows import COLUMNS, Packing, fingerprint, fingerprint_of, to_register, to_row
 from beonss.store.unfolded import Unfolded
-from beonss.wire.packing import Fields, pack, unpack
-from beonss.wire.registers import MAXIMUM_ROWS, register_to_plain, registers_from_plain
+from beonss.wire.packing import pack
+from beonss.wire.registers import register_to_plain
 
 _HELD = (
     f"WITH wanted (o, f) AS (VALUES {', '.join(['(?, ?)'] * ASKED)})"  # noqa: S608 - constants
@@ -124,7 +124,7 @@ class Database(AnsweringDatabase):
         try:
             with self.transaction():
                 for body in commits.records(generation):
-                    rows, vector = _read_record(body, path)
+                    rows, vector = read_commit(body, path)
                     for row in rows:
                         self._unfolded.put(row)
                     self._move_vector(vector)
@@ -578,18 +578,3 @@ class Database(AnsweringDatabase):
         self._connection.execute(
             "DELETE FROM overruled WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
         )
-
-
-def _read_record(body: bytes, path: Path) -> tuple[tuple[Register, ...], dict[str, int]]:
-    try:
-        item = unpack(body)
-        if not isinstance(item, list) or len(item) != 2:
-            raise MalformedError("a commit has another shape")
-        fields = Fields({"rows": item[0], "vector": item[1]}, "commit")
-        return registers_from_plain(fields.array("rows", MAXIMUM_ROWS)), fields.vector("vector")
-    except MalformedError as error:
-        # Its checksum is right: it was written so.
-        raise UnusableStoreError(
-            f"{path}: holds a commit that this version cannot read ({error}); start the version that wrote it, "
-            "and end it in order"
-        ) from None

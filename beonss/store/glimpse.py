@@ -1,11 +1,12 @@
 """A glimpse into the database of a master that is not open yet: a few values, read within milliseconds.
 
 Opening it in earnest (:mod:`beonss.store.opening`) checks every page. This looks at single rows and changes nothing;
-that a commit of a process that was killed is flushed when this ends is what the next one who opens it would do.
+that a commit of a process that was killed is flushed when this ends is what the next one who opens it would do. What
+such a process left in the file of commits is looked at as well: it counts, and is newer than the tables.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Glimpse:
         return self.registers.get(key)
 
 
-def glimpse(path: Path, keys: Iterable[Key], notes: Iterable[str]) -> Glimpse:
+def glimpse(path: Path, keys: Collection[Key], notes: Iterable[str]) -> Glimpse:
     """Return some values of a database that no process has open.
 
     Args:
@@ -63,8 +64,10 @@ def glimpse(path: Path, keys: Iterable[Key], notes: Iterable[str]) -> Glimpse:
                 raise StoreError(f"{path}: holds several clusters")
             registers = {key: _values(connection, _REGISTER, (*first, *key)) for key in keys}
             found = {name: _values(connection, _NOTE, (name,)) for name in notes}
+            generation = _values(connection, _GENERATION, ())
             return Glimpse(
-                {key: Glimpsed(values[0]) for key, values in registers.items() if values},
+                {key: Glimpsed(values[0]) for key, values in registers.items() if values}
+                | (_committed(path, generation[0], keys) if generation else {}),
                 {name: values[0] for name, values in found.items() if values},
             )
         finally:
@@ -73,6 +76,31 @@ def glimpse(path: Path, keys: Iterable[Key], notes: Iterable[str]) -> Glimpse:
         raise StoreError(f"{path}: cannot be looked at: {error}") from None
 
 
+def _committed(path: Path, generation: bytes, keys: Collection[Key]) -> dict[Key, Glimpsed]:
+    """Return those registers that are in the file of commits and not in the tables yet (decision 0034)."""
+    beside = Path(f"{path}-commits")
+    try:
+        if not beside.stat().st_size:
+            return {}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StoreError(f"{beside}: cannot be looked at: {error.strerror}") from None
+    from beonss.store.commits import Commits, DiskFile, read_commit  # noqa: PLC0415 - only after a kill or a crash
+
+    commits = Commits(DiskFile(beside), beside)
+    try:
+        return {
+            row.key: Glimpsed(row.value)
+            for body in commits.records(generation)
+            for row in read_commit(body, beside)[0]
+            if row.key in keys
+        }
+    finally:
+        commits.close()
+
+
+_GENERATION = "SELECT value FROM meta WHERE name = 'commits'"
 _REGISTER = "SELECT value FROM register WHERE cluster = ? AND object = ? AND field = ?"
 _NOTE = "SELECT value FROM note WHERE name = ?"
 

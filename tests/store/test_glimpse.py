@@ -52,6 +52,32 @@ def test_what_a_killed_process_left_in_the_log_is_found_too(path, tmp_path):
     again.close()
 
 
+def test_what_a_killed_process_left_beside_the_tables_counts(path, tmp_path):
+    """A commit may stand in the file of commits alone (decision 0034); the tables have the value before it."""
+    database = Database(path, "c" * 32, quick=True)
+    for number in (3, 4):
+        database.merge([Register(WANTED, b'"x%d"' % number, Stamp(number, ORIGIN, number), "root")])
+    assert database.unfolded
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in ("accounts.db", "accounts.db-wal", "accounts.db-commits"):
+        shutil.copy(path.with_name(name), killed / name)
+    database.close()
+    before = (killed / "accounts.db-commits").read_bytes()
+    assert glimpse(killed / "accounts.db", [WANTED], []).registers[WANTED].value == b'"x4"'
+    assert (killed / "accounts.db-commits").read_bytes() == before
+    again = Database(killed / "accounts.db", "c" * 32, quick=True)
+    assert again.register(WANTED).value == b'"x4"'
+    again.close()
+    # Folded, and void: what stands in the file is of another generation, or nothing.
+    (killed / "accounts.db-commits").write_bytes(before[:-1] + b"!")
+    assert glimpse(killed / "accounts.db", [WANTED], []).registers[WANTED].value == b'"x4"'
+    (killed / "accounts.db-commits").unlink()
+    (killed / "accounts.db-commits").symlink_to(killed / "accounts.db")
+    with pytest.raises(StoreError, match="db-commits"):
+        glimpse(killed / "accounts.db", [WANTED], [])
+
+
 def test_one_that_is_open_is_left_alone(path):
     database = Database(path, "c" * 32)
     with pytest.raises(StoreError, match="cannot be looked at"):
