@@ -275,10 +275,13 @@ class Lane:
                 await deferLater(self._reactor, 0)
         states = _distinct(plans.values())
         outcomes = await self._in_thread(self.target.deliver, states) if states else []
-        said = {(type(state), state.name): outcome for state, outcome in zip(states, outcomes, strict=True)}
-        return {
-            object_id: _worst(said[type(state), state.name] for state in wanted) for object_id, wanted in plans.items()
-        }
+        said = {_place(state): outcome for state, outcome in zip(states, outcomes, strict=True)}
+
+        def outcome_of(state: State) -> Outcome:
+            # What leaves is not told where somebody else has the name now; then that is what came of it.
+            return said.get(_place(state)) or said[isinstance(state, UserState), state.name, ""]
+
+        return {object_id: _worst(map(outcome_of, wanted)) for object_id, wanted in plans.items()}
 
     def _settle(self, outcomes: Mapping[str, Outcome]) -> None:
         now = self._reactor.seconds()
@@ -370,16 +373,15 @@ def _read_cursor(data: bytes | None) -> tuple[dict[str, int], list[str]]:
         return {}, []
 
 
+def _place(state: State) -> tuple[bool, str, str]:
+    """Return what a state is about: who has a name, or one of those who had it and do not any more."""
+    return isinstance(state, UserState), state.name, "" if state.entry is not None else state.object
+
+
 def _distinct(plans: Iterable[Sequence[State]]) -> list[State]:
-    """Return each user and group once: who has the name now, rather than who had it."""
-    found: dict[tuple[bool, str], State] = {}
-    for states in plans:
-        for state in states:
-            key = (isinstance(state, UserState), state.name)
-            if state.entry is None and key in found:
-                continue
-            found[key] = state
-    return list(found.values())
+    """Return each user and group once: who has the name now, or else all who had it; one of them is there."""
+    found = {_place(state): state for states in plans for state in states}
+    return [state for (user, name, had), state in found.items() if not had or (user, name, "") not in found]
 
 
 _ORDER: tuple[Verdict, ...] = ("delivered", "conflict", "refused", "failed")

@@ -454,3 +454,12 @@ def test_a_listener_that_breaks_stops_nothing(bench, logged_errors):
     bench.turn()
     assert bench.targets[0].user("alice") is not None
     assert logged_errors.flush(ZeroDivisionError)
+
+
+def test_of_one_name_a_target_is_told_who_has_it_or_all_who_had_it():
+    """Two that lost it may both be gone at once, and a target holds one of them: it must hear of that one."""
+    entry = UserEntry("sam", 1000, 100, "", "/home/sam", "/bin/sh")
+    has, had, had_too = UserState("a", "sam", entry), UserState("b", "sam", None), UserState("c", "sam", None)
+    group = GroupState("d", "sam", None)
+    assert lane._distinct([[had], [has, had_too], [group], [has]]) == [has, group]
+    assert lane._distinct([[had], [had_too], [had]]) == [had, had_too]
