@@ -6,7 +6,6 @@ the exchange are served from the first instant; logins and password changes wait
 """
 
 import contextlib
-import hashlib
 import os
 import random
 import secrets
@@ -24,7 +23,6 @@ from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.names.description import Settings
 from beonss.core.names.naming import Address
 from beonss.core.passwords.policy import Policy
-from beonss.core.zones.zone import UnknownZones
 from beonss.daemon.accounts.changes import AccountChanges
 from beonss.daemon.accounts.conflicts import ConflictOperations
 from beonss.daemon.accounts.export import export_operation
@@ -33,13 +31,11 @@ from beonss.daemon.accounts.operations import account_operations
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.audit_operations import AuditReading
 from beonss.daemon.audit_trail import AuditTrail
-from beonss.daemon.dns.answering import Answering
 from beonss.daemon.dns.first_zones import usual_endpoints
 from beonss.daemon.dns.localnames import LocalFiles
-from beonss.daemon.dns.prepared import Prepared, usual_workers
+from beonss.daemon.dns.master_dns import MasterDNS
+from beonss.daemon.dns.prepared import Prepared
 from beonss.daemon.dns.query_log import query_log_operation
-from beonss.daemon.dns.query_log_file import query_logs
-from beonss.daemon.dns.served_zones import ServedZones
 from beonss.daemon.passwords.authority import Passwords, PasswordSettings
 from beonss.daemon.passwords.direct_changes import DirectChanges
 from beonss.daemon.passwords.operations import password_operations
@@ -64,9 +60,6 @@ from beonss.daemon.targets.target_list import read_sources, read_targets, refuse
 from beonss.errors import ConfigurationError, StoreError
 from beonss.net.activation import GivenSocket, sort_sockets
 from beonss.net.control import ControlFactory, Operation, listen_control
-from beonss.net.dns.forward import Forwarder, ForwarderMaker, forwarder_of_master, silent_upstreams
-from beonss.net.dns.server import DNSServer
-from beonss.net.dns.worker_zones import WorkerZones
 from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor
 from beonss.store.audit import AuditLog
@@ -75,7 +68,7 @@ from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
 from beonss.store.firststart import check_database, note_database
 from beonss.store.hashing import HashingThreads
-from beonss.store.kept_core import SERIALS, CoreOf, serials_digest
+from beonss.store.kept_core import SERIALS
 from beonss.store.keys import holding, load_identity, load_roster, save_roster
 from beonss.store.machine import machine_id
 from beonss.store.pwquality import installed_quality
@@ -198,7 +191,7 @@ class Master:
             name=self.name,
             first=first,
             path=settings.description,
-            check=lambda naming: self.zones.load(naming),  # noqa: PLW0108 - made further down
+            check=lambda naming: self.dns.check(naming),  # noqa: PLW0108 - made further down
             take=self._take,
             ready=self.booting.ready,
         )
@@ -250,23 +243,16 @@ class Master:
         requests.update(node_requests(self.passwords, self._node_name))
         requests.update(standing_requests(lambda: self.accounts.view, _today))
         here = self._here()
-        self.zones = ServedZones(
+        self.dns = MasterDNS(
             reactor,
-            description=settings.description,
-            state=settings.state,
-            now=time.time,
-            new_id=lambda: secrets.randbits(16),
-            sources=[endpoint.host for endpoint in self._dns_endpoints()],
+            settings,
+            name=self.name,
+            naming=self.naming,
+            text=self._text,
+            here=here,
+            endpoints=self._dns_endpoints(),
+            prepared=self._prepared,
         )
-        self._first_zones = self.zones.load(self.naming, settled=True)
-        self._identity = self.name.encode("ascii")
-        self.dns = DNSServer(UnknownZones(), identity=self._identity, here=here, transfers=self.zones.transfers)
-        self.forwarder: Forwarder | None = None
-        self._forwarders: ForwarderMaker | None = None
-        self._forward()
-        workers = settings.dns_workers if settings.dns_workers is not None else usual_workers()
-        self.answering = Answering(reactor, self.dns, workers, self._prepared)
-        self._queries, self._query_file = query_logs(reactor, self.answering, settings.query_log, settings.query_sample)
         self.lookups = Lookups(
             self.naming,
             self.accounts.view,
@@ -287,23 +273,17 @@ class Master:
             ConfigurationError: one of them cannot be had; those taken before are let go when the process ends.
         """
         settings = self._settings
-        if self._query_file is not None:
-            self._query_file.open()
-        self.zones.take(self._first_zones, self.dns)
-        self._closing.append(self.zones.stop)
         given = self._activation
-        self.answering.listen(self._dns_endpoints(), given)
-        self._closing.append(self.answering.stop)
-        self._serve()
+        self.dns.open(given)
         for endpoint in self._sync_endpoints():
             self.sync.listen(endpoint, given.sync.get(endpoint))
-        self.presence.watch("DNS", self._dns_endpoints())
+        self.presence.watch("DNS", self.dns.endpoints)
         self.presence.watch("sync", self._sync_endpoints())
         control = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
         port = listen_control(self._reactor, settings.runtime / "control", control, given.control)
         self._closing.append(port.stopListening)
         self._closing.append(control.close)
-        self._closing.append(self._queries.stop)
+        self._closing.append(self.dns.queries.stop)
         if settings.nslcd is not None:
             pam = MasterPam(self.passwords, self.name, lambda: self.accounts.view, _today)
             door = PamDoor(self.lookups, pam, self._reactor, root_override=True)
@@ -323,9 +303,7 @@ class Master:
         await self.deliveries.start()
         self._begin_edits()
         self._upkeep.start()
-        if self._query_file is not None:
-            self._query_file.start()
-        self._keep_core()
+        self.dns.start()
         self.log.info(
             "master {name} of {cluster} serves {nodes} nodes and {users} users",
             name=self.name,
@@ -348,18 +326,7 @@ class Master:
         """
         self._local.look()
         self.publication.reread()
-        try:
-            zones = self.zones.load(self.naming)
-        except ConfigurationError as error:
-            self.zones.refused = str(error)
-            self.log.error("the zones are refused, the old ones stay in force: {error}", error=str(error))
-            return
-        self.zones.refused = ""
-        if self.zones.changes(zones):
-            self.zones.take(zones, self.dns)
-            self._serve()
-            await self.answering.settled()
-            self.log.info("reload: the zones have changed")
+        await self.dns.reload()
 
     def _first(self, database: Database) -> Described:
         first = first_description(database, self._settings.description)
@@ -382,54 +349,23 @@ class Master:
             ConfigurationError: a zone file that it names cannot be used here; the old one stays.
         """
         naming = described.naming
-        zones = self.zones.load(naming, settled=True)
-        self.zones.refused = ""
-        self._text, self.naming = described.published.text, naming
-        self.zones.take(zones, self.dns)
-        self._spec = next((spec for spec in naming.masters if spec.name == self.name), None)
-        self.dns.here = self.lookups.asker = self._here()
-        self._forward()
-        self._serve()
+        spec = next((spec for spec in naming.masters if spec.name == self.name), None)
+        here = spec.addresses[0] if spec is not None and spec.addresses else None
+        self.dns.take(naming, described.published.text, here)
+        self._text, self.naming, self._spec = described.published.text, naming, spec
+        self.lookups.asker = here
         self.lookups.names = naming
         self.lookups.rules = self._rules()
         self.passwords.settings = self._password_settings()
         self.sync.description_changed()
 
-    def _forward(self) -> None:
-        """Have the upstreams of the description asked about names that are not ours."""
-        forwarders = forwarder_of_master(self.naming)
-        if forwarders == self._forwarders:
-            return
-        self._forwarders = forwarders
-        self.forwarder = None if forwarders is None else forwarders(self._reactor)
-        self.dns.fall_back_on(self.forwarder)
-
-    def _serve(self) -> None:
-        """Let the DNS processes answer as our own server does."""
-        self.answering.serve(
-            WorkerZones(self.dns.zones, self._identity, self.dns.here, self.zones.transfers.catalog, self._forwarders)
-        )
-        if self._loaded:
-            self._keep_core()
-
-    def _keep_core(self) -> None:
-        """Keep the names for the next start; with zone files, which may change meanwhile, it begins without."""
-        of = None
-        if not self.naming.description.dns.zone_files:
-            serials = serials_digest(self._settings.state / SERIALS)
-            of = CoreOf(hashlib.sha256(self._text).hexdigest(), self.naming.version, serials)
-        self.answering.keep(self._settings.state, of)
-
     async def stop(self) -> None:
         """Stop listening, finish what was begun, close the database."""
         if self._looking.running:
             self._looking.stop()
-        if self._query_file is not None:
-            await self._query_file.stop()
         closed = [close() for close in reversed(self._closing)]
         await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
-        if self.forwarder is not None:
-            self.forwarder.stop()
+        await self.dns.stop()
         self._upkeep.stop()
         self.publication.stop()
         self.booting.stop()
@@ -451,11 +387,7 @@ class Master:
         """Return what an administrator should look at, besides single accounts."""
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self._upkeep.alarm, self.passwords.problem()) if text]
-        alarms += [*self.publication.alarms(), *self.zones.problems(), *self.presence.alarms()]
-        alarms += self.answering.alarms()
-        if self._query_file is not None and self._query_file.alarm:
-            alarms.append(self._query_file.alarm)
-        alarms += silent_upstreams(self.answering.counters().fallback)
+        alarms += [*self.publication.alarms(), *self.dns.alarms(), *self.presence.alarms()]
         if self._spec is None:
             alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")
         return alarms + self.edits.problems() + self.sources.problems() + self.deliveries.conflicts(20)
@@ -577,11 +509,11 @@ class Master:
                 self.sync,
                 self.membership,
                 name=self.name,
-                settled=self.answering.settled,
+                settled=self.dns.answering.settled,
             ),
             **member_operations(self.membership),
             **self._audit_reading.operations(),
-            **query_log_operation(self._reactor, self._queries),
+            **query_log_operation(self._reactor, self.dns.queries),
         }
 
 

@@ -63,7 +63,7 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
         targets=targets,
         accounts=_accounts(master.accounts.view),
         passwords={"scheme": master.passwords.agreement().scheme, "wants": master.passwords.settings.scheme},
-        dns={**_dns(master.answering.counters()), "processes": master.answering.processes()},
+        dns={**_dns(master.dns.answering.counters()), "processes": master.dns.answering.processes()},
         listening=master.presence.listening(),
         alarms=[*master.alarms(), *_conflicts(master.accounts.view), *_kept_back(master.lookups)],
     )
