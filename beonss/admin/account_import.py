@@ -128,7 +128,13 @@ def command(passwd: str | None, group: str | None, shadow: str | None, control: 
     if options["as_json"]:
         click.echo(json.dumps(document(batch, tally, dry_run=dry_run, error=error), indent=2))
     else:
-        show(Console(highlight=False, soft_wrap=True), batch, tally, dry_run=dry_run, verbose=options["verbose"])
+        show(
+            Console(highlight=False, emoji=False, soft_wrap=True),
+            batch,
+            tally,
+            dry_run=dry_run,
+            verbose=options["verbose"],
+        )
     if error is not None:
         click.echo(
             f"beonss: stopped after {tally.done} of {tally.total} accounts: {error}\n"

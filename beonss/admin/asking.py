@@ -135,6 +135,11 @@ def plain(value: object) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return ``1 user`` or ``1,200 users``; ``several`` where the plural has more than an s."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 def day_text(days: int | None) -> str:
     """Return the date of a day since 1970-01-01, or '-'."""
     if days is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from beonss import __version__
-from beonss.admin.asking import control_option, when_text
+from beonss.admin.asking import control_option, counted, when_text
 from beonss.admin.offline import opened
 from beonss.errors import MalformedError
 from beonss.store.backup import BackupFile, Contents, state_files
@@ -81,8 +81,9 @@ def show(contents: Contents, file: Path) -> None:
     """Say what a backup holds."""
     header = contents.header
     click.echo(
-        f"{file}: {header.master} of cluster {header.cluster}, {when_text(header.time)}: {contents.users} users, "
-        f"{contents.groups} groups, {contents.registers} registers; {', '.join(contents.files)}"
+        f"{file}: {header.master} of cluster {header.cluster}, {when_text(header.time)}: "
+        f"{counted(contents.users, 'user')}, {counted(contents.groups, 'group')}, "
+        f"{counted(contents.registers, 'register')}; {', '.join(contents.files)}"
     )
     if contents.conflicts:
         click.echo(f"{contents.conflicts} accounts in it are in conflict", err=True)

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from beonss.admin.asking import counted
+
 #: Longer lists of names and texts are cut for people; --json has them whole.
 _LONGEST = 160
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
@@ -18,7 +20,7 @@ def show_difference(found: Mapping[str, Any]) -> None:
         click.secho(printable(line), fg=_COLOURS.get(mark))
     if found.get("more"):
         click.echo(f"... and {found['more']:,} lines more")
-    click.echo(f"{found['added']:,} names added, {found['removed']:,} removed, {found['changed']:,} changed")
+    click.echo(f"{counted(found['added'], 'name')} added, {found['removed']:,} removed, {found['changed']:,} changed")
 
 
 def show_problems(problems: Sequence[Sequence[Any]]) -> None:

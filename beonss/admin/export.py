@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from beonss.admin.asking import control_option, plain
+from beonss.admin.asking import control_option, counted, plain
 from beonss.admin.offline import opened
 from beonss.core.accounts.exporting import group_record, user_record
 from beonss.core.accounts.importing import batch_from_json
@@ -98,7 +98,8 @@ def command(
         if not any(export.counts.values()):
             raise ConfigurationError("there are no accounts to export; nothing was written")
         export.files.finish()
-    click.echo(f"{export.counts['user']} users and {export.counts['group']} groups are in {directory or file}")
+    users, groups = counted(export.counts["user"], "user"), counted(export.counts["group"], "group")
+    click.echo(f"{users} and {groups} are in {directory or file}")
     for kind, name, reason in export.left_out:
         click.echo(f"left out: {kind} {plain(name)}: {plain(reason)}", err=True)
     if conflicts:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from beonss.admin.asking import day_text, plain, when_text
+from beonss.admin.terminal import terminal
 from beonss.store.control import ControlClient
 from beonss.wire.control import Event
 
@@ -42,11 +42,11 @@ def show_account(kind: Kind, name: str, *, as_json: bool, control: str | None) -
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     if found[kind] is not None:
         console.print(_table(kind, found[kind]))
     for reason in found["conflicts"]:
-        console.print(f"conflict: {plain(reason)}", markup=False)
+        click.echo(f"conflict: {plain(reason)}")
 
 
 def _table(kind: Kind, account: Mapping[str, Any]) -> Table:

@@ -17,6 +17,7 @@ from beonss.admin.signing import (
     sign_and_publish,
     state_option,
 )
+from beonss.admin.terminal import terminal
 from beonss.core.cluster.members import MemberList, Roster, moved, removed, replaced
 from beonss.errors import ConfigurationError
 from beonss.store.keys import MEMBER_KEY, load_identity, load_roster
@@ -38,7 +39,7 @@ def command(ctx: click.Context, state: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(as_document(roster, time.time()), indent=2))
     else:
-        show(roster, Console(highlight=False), time.time())
+        show(roster, terminal(), time.time())
 
 
 def as_document(roster: Roster, now: float) -> dict[str, object]:

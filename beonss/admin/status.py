@@ -1,7 +1,6 @@
 """``beonss status``: members, buffered changes, targets and the age of memory."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from beonss.admin.asking import counted
+from beonss.admin.terminal import literal, terminal
 from beonss.core.cluster.status import duration
 from beonss.store.control import ControlClient
 
@@ -28,9 +29,7 @@ def command(control: str | None, as_json: bool, strict: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2, sort_keys=True))
     else:
-        # Piped into a file or pager, a line is never folded.
-        width = None if sys.stdout.isatty() else 250
-        show(document, Console(highlight=False, width=width), time.time())
+        show(document, terminal(markup=True), time.time())
     if strict and document.get("alarms"):
         raise SystemExit(1)
 
@@ -38,29 +37,30 @@ def command(control: str | None, as_json: bool, strict: bool) -> None:
 def show(document: Mapping[str, Any], console: Console, now: float) -> None:
     """Print the document for people; ``now`` is seconds since the epoch."""
     role, name = document["role"], document["name"]
-    console.print(f"[bold]{name}[/], {role} of {document['cluster']}: {_boot(document)}")
+    console.print(f"[bold]{literal(name)}[/], {role} of {literal(document['cluster'])}: {_boot(document)}")
     description = document.get("description") or {}
     if description:
         console.print(
-            f"description {description.get('file', '')} version {description.get('version')}, "
-            f"{description.get('nodes'):,} nodes, {str(description.get('digest'))[:12]}"
+            f"description {literal(description.get('file', ''))} version {description.get('version')}, "
+            f"{counted(description.get('nodes', 0), 'node')}, {str(description.get('digest'))[:12]}"
         )
     dns = document.get("dns") or {}
     if dns.get("processes"):
         processes = dns["processes"]
         answering = sum(1 for process in processes if process["answering"])
         console.print(
-            f"DNS: {answering} of {len(processes)} processes answer, {dns.get('queries', 0):,} queries so far"
+            f"DNS: {answering} of {len(processes)} processes answer, "
+            f"{counted(dns.get('queries', 0), 'query', 'queries')} so far"
         )
     counts = document.get("accounts") or {}
     if counts:
-        console.print(", ".join(f"{number:,} {word}" for word, number in counts.items()))
+        console.print(", ".join(counted(number, word.removesuffix("s")) for word, number in counts.items()))
     if document.get("members"):
         console.print(_members(document["members"], now))
     if document.get("targets"):
         console.print(_targets(document["targets"], now))
     for alarm in document.get("alarms", ()):
-        console.print(f"[bold red]alarm:[/] {alarm}")
+        console.print(f"[bold red]alarm:[/] {literal(alarm)}")
 
 
 def _boot(document: Mapping[str, Any]) -> str:
@@ -71,11 +71,11 @@ def _boot(document: Mapping[str, Any]) -> str:
         if age is not None:
             memory = "memory is live" if document["boot"] == "live" else f"memory is {duration(age)} old"
         asks = document.get("master")
-        return f"{memory}, {'asks ' + asks if asks else '[yellow]no master answers[/]'}, up {uptime}"
+        return f"{memory}, {'asks ' + literal(asks) if asks else '[yellow]no master answers[/]'}, up {uptime}"
     words = {"starting": "asks the other masters", "reconciled": "reconciled with all masters", "partial": "partial"}
-    text = words.get(document["boot"], document["boot"])
+    text = words.get(document["boot"], literal(document["boot"]))
     if document.get("missing"):
-        text += f" ({', '.join(document['missing'])} did not answer at start)"
+        text += f" ({literal(', '.join(document['missing']))} did not answer at start)"
     return f"{text}, up {uptime}"
 
 
@@ -89,7 +89,7 @@ def _members(members: list[Mapping[str, Any]], now: float) -> Table:
         buffered = "-" if member["buffered"] is None else str(member["buffered"])
         skew = "-" if member["clock_skew_ms"] is None else f"{member['clock_skew_ms']:+d} ms"
         remark = "other description" if member["description_differs"] else member["error"] or ""
-        table.add_row(member["name"], state, since, buffered, skew, remark)
+        table.add_row(literal(member["name"]), state, since, buffered, skew, literal(remark))
     return table
 
 
@@ -99,5 +99,5 @@ def _targets(targets: list[Mapping[str, Any]], now: float) -> Table:
         table.add_column(head, justify="right" if head == "backlog" else "left")
     for target in targets:
         since = "-" if target["since"] is None else duration(now - target["since"])
-        table.add_row(target["name"], str(target["backlog"]), since, target["error"] or "")
+        table.add_row(literal(target["name"]), str(target["backlog"]), since, literal(target["error"] or ""))
     return table

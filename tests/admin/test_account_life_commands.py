@@ -319,7 +319,7 @@ class TestExport:
         daemon.accounts.user("sam", 1001, "$6$secret")
         run("group add staff --gid 1500 --members sam")
         out = tmp_path / "out"
-        assert run(f"export --passwd {out}") == f"1 users and 1 groups are in {out}\n"
+        assert run(f"export --passwd {out}") == f"1 user and 1 group are in {out}\n"
         assert (out / "shadow").read_text() == "sam:$6$secret:::::::\n"
         assert (out / "group").read_text() == "staff:x:1500:sam\n"
         with pytest.raises(ConfigurationError, match="exists"):
