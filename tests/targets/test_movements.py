@@ -198,14 +198,19 @@ def test_whoever_can_move_moves(tmp_path_factory, histories, foreign_numbers, ed
         states += [user(one, *wanted[one]) for one in wanted]
         files.target.reassert([], shrink=True)
         outcomes = dict(zip(states, files.deliver(*states), strict=True)) if states else {}
-        possible = {one for one in wanted if wanted[one][0] not in fixed}
-        moved, after = greatest(before, strangers, held, wanted, possible, fixed)
+        moved, after = greatest(before, strangers, held, wanted, set(wanted), fixed)
         assert files.users() == after, (before, wanted, outcomes)
         told = {state.object for state, outcome in outcomes.items() if outcome.verdict == "delivered"}
         # One that left an edited line under its old name behind is written, and yet not done.
         assert told & wanted.keys() <= moved | {one for one in wanted if held.get(one) == wanted[one]}
-        held = {one: have for one, have in held.items() if after.get(have[0]) == have[1] and one not in moved}
-        held |= {one: wanted[one] for one in moved}
+        passed_on = {wanted[one][0] for one in moved}
+        held = {
+            one: have
+            for one, have in held.items()
+            if after.get(have[0]) == have[1] and one not in moved and have[0] not in passed_on
+        }
+        # Under a new name whose line was edited nothing is written, and the old name goes all the same.
+        held |= {one: (wanted[one][0], after[wanted[one][0]]) for one in moved}
     files.target.close()
 
 
@@ -213,7 +218,7 @@ def greatest(before, strangers, held, wanted, possible, fixed):
     """Return the largest set of accounts whose moving leaves every number in one place."""
     for size in range(len(possible), -1, -1):
         found = [set(chosen) for chosen in itertools.combinations(sorted(possible), size)]
-        good = [chosen for chosen in found if unique(outcome_of(before, held, wanted, chosen, fixed), strangers)]
+        good = [chosen for chosen in found if possible_for(chosen, before, strangers, held, wanted, fixed)]
         if good:
             assert len(good) == 1, "there is one greatest set"
             return good[0], outcome_of(before, held, wanted, good[0], fixed)
@@ -226,9 +231,14 @@ def outcome_of(before, held, wanted, chosen, fixed):
         overtaken = any(wanted[other][0] == name for other in wanted if other != one)
         if name not in fixed and (one not in wanted or one in chosen or overtaken):
             after.pop(name, None)
-    after.update((wanted[one][0], wanted[one][1]) for one in chosen)
+    after.update((wanted[one][0], wanted[one][1]) for one in chosen if wanted[one][0] not in fixed)
     return after
 
 
-def unique(after, strangers):
-    return len(after) == len(set(after.values())) and all(after[name] == uid for name, uid in strangers.items())
+def possible_for(chosen, before, strangers, held, wanted, fixed):
+    after = outcome_of(before, held, wanted, chosen, fixed)
+    if len(after) != len(set(after.values())) or any(after[name] != uid for name, uid in strangers.items()):
+        return False
+    # One whose line was edited wants its number as all others do, and waits for it, though it is not written.
+    takers = {wanted[one][0]: wanted[one][1] for one in chosen}
+    return all(uid not in after.values() or after.get(name) == uid for name, uid in takers.items())

@@ -275,7 +275,9 @@ class Lane:
                 await deferLater(self._reactor, 0)
         states = _distinct(plans.values())
         outcomes = await self._in_thread(self.target.deliver, states) if states else []
-        said = {_place(state): outcome for state, outcome in zip(states, outcomes, strict=True)}
+        said: dict[tuple[bool, str, str], Outcome] = {
+            _place(state): outcome for state, outcome in zip(states, outcomes, strict=True)
+        }
 
         def outcome_of(state: State) -> Outcome:
             # What leaves is not told where somebody else has the name now; then that is what came of it.
