@@ -146,7 +146,7 @@ class Demo:
         for machine in (frodo, fellowship):
             self.verify(machine.nslcd.login("sam", NEW), f"the new password works on {machine.name}")
 
-        self.step(5, "frodo is killed with -9 and stays down; gamgee boots and takes the change from fellowship")
+        self.step(5, "frodo is killed with -9; gamgee boots and has the change from fellowship")
         frodo.kill()
         cluster.start(gamgee)
         wait_until(lambda: gamgee.nslcd.login("sam", NEW), "gamgee takes the new password")
@@ -154,7 +154,7 @@ class Demo:
         self.verify(not gamgee.nslcd.login("sam", OLD), "the old one does not")
         self.show("beonss", "status", "--control", str(gamgee.control))
 
-        self.step(6, "All masters are stopped: the node keeps its names and users; then frodo returns")
+        self.step(6, "All masters stop: the node keeps its names and users; frodo returns")
         gamgee.stop()
         fellowship.stop()
         self.names(node, [
