@@ -27,8 +27,8 @@ _SHOWN = ("time", "machine", "event", "user")
 def command(*, follow: bool, lines: int, user: str | None, here: bool, as_json: bool, control: str | None) -> None:
     """Show the audit logs of all masters, by time.
 
-    Each line tells a login or a change of an account that was tried: when and on which master, of whom, from where, by whom, and how
-    it went. No line holds a password or a hash. A master that does not answer is named on standard error.
+    Each line tells a login or a change of an account that was tried: when and on which master, of whom, from where, by
+    whom, and how it went. No line holds a password or a hash. A master that does not answer is named on standard error.
 
     Exit codes: 0 shown (also when following was interrupted), 1 no master runs here, 2 usage.
     """
