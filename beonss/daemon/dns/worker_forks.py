@@ -93,6 +93,9 @@ class Forks:
         """Have a process made; return our end of its channel.
 
         Nothing answers there, and it is never closed, when the fork server is lost before it has obeyed.
+
+        Raises:
+            OSError: the system has no descriptors for a channel.
         """
         ours, its = channel_pair()
         if self._link is not None:
@@ -119,16 +122,17 @@ class Forks:
         return Link(self._reactor, channel, self._received, self._gone, "the process that makes DNS processes")
 
     def _start(self) -> None:
-        ours, its = channel_pair()
-        try:
-            self._pid = self._spawn(its)
-        except OSError as error:
-            log.error("DNS: the process that makes DNS processes cannot be started: {error}", error=str(error))
-            ours.close()
-            self._again = self._reactor.callLater(AGAIN, self._start)
-            return
-        finally:
-            its.close()
+        with contextlib.ExitStack() as failing:
+            try:
+                ours, its = channel_pair()
+                failing.callback(ours.close)
+                with contextlib.closing(its):
+                    self._pid = self._spawn(its)
+            except OSError as error:
+                log.error("DNS: the process that makes DNS processes cannot be started: {error}", error=str(error))
+                self._again = self._reactor.callLater(AGAIN, self._start)
+                return
+            failing.pop_all()
         self._link = self._connect(ours)
 
     def _received(self, message: Message) -> None:

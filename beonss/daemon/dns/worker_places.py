@@ -1,5 +1,6 @@
 """The place of a DNS process: its sockets, which outlive it, and the daemon's own ears there."""
 
+import contextlib
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -37,27 +38,32 @@ class HeldPlace:
         self._ears = [
             UDPListener(reactor, server, bound.socket.dup()) if bound.kind == "udp" else None for bound in sockets
         ]
-        self._ports: list[IListeningPort] = []
+        self._ports: dict[int, IListeningPort] = {}
 
     def stand_in(self, needed: bool) -> None:
-        """Answer here in the daemon, or leave it to the process."""
-        if self.standing_in == needed:
+        """Answer here in the daemon, or leave it to the process; to be called again and again while it is needed."""
+        if self.standing_in != needed:
+            self.standing_in = needed
+            for ear in self._ears:
+                if ear is not None and needed:
+                    ear.startReading()
+                elif ear is not None:
+                    ear.stopReading()
+        if needed:
+            self._take_connections()
             return
-        self.standing_in = needed
-        for bound, ear in zip(self.sockets, self._ears, strict=True):
-            if ear is None:
-                if needed:
+        # The connections stay until their clients have no more to ask.
+        for port in self._ports.values():
+            port.stopListening()
+        self._ports.clear()
+
+    def _take_connections(self) -> None:
+        """Listen; a socket for which the system has no descriptor now is tried again with the next call."""
+        for number, (bound, ear) in enumerate(zip(self.sockets, self._ears, strict=True)):
+            if ear is None and number not in self._ports:
+                with contextlib.suppress(OSError):
                     adopt = self._reactor.adoptStreamPort
-                    self._ports.append(adopt(bound.socket.fileno(), bound.socket.family, self._streams))
-            elif needed:
-                ear.startReading()
-            else:
-                ear.stopReading()
-        if not needed:
-            # The connections stay until their clients have no more to ask.
-            for port in self._ports:
-                port.stopListening()
-            self._ports.clear()
+                    self._ports[number] = adopt(bound.socket.fileno(), bound.socket.family, self._streams)
 
     def answer(self, message: Message) -> None:
         """Answer a datagram that a process gave away, from the socket where it arrived.
@@ -73,5 +79,5 @@ class HeldPlace:
 
     def close(self) -> Deferred[Any]:
         """Close the daemon's ears; fires when that is done. The sockets themselves are their owner's."""
-        closing: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in self._ports]
+        closing: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in self._ports.values()]
         return DeferredList([*closing, *(ear.stopListening() for ear in self._ears if ear is not None)])

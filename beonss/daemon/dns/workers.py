@@ -43,6 +43,8 @@ BEGUN: Final = 2
 NEVER: Final = 240
 #: Looks without a sign of life until a process is killed and replaced.
 DEAD: Final = 40
+#: Seconds until a process that the system had no room for is tried again.
+AGAIN: Final = 2.0
 #: Seconds that processes have to end by themselves.
 PATIENCE: Final = 3.0
 #: Processes that are gone and of which one half is known.
@@ -229,10 +231,18 @@ class DNSWorkers:
 
     def _start(self, held: _Held) -> None:
         self._numbers += 1
-        process = held.process = _Process(self._numbers, self._reactor.seconds())
-        process.link = Link(
+        process = _Process(self._numbers, self._reactor.seconds())
+        try:
+            channel = self._forks.start(process.number)
+        except OSError as error:
+            # Too many open files, most likely: the place stays without, and the daemon answers there.
+            log.error("DNS: a process cannot be started now: {error}", error=str(error))
+            held.start = self._reactor.callLater(AGAIN, self._start, held)
+            return
+        held.process = process
+        process.link = link = Link(
             self._reactor,
-            self._forks.start(process.number),
+            channel,
             lambda message: self._received(held, process, message),
             lambda: self._lost(held, process),
             f"DNS process {process.number}",
@@ -242,7 +252,7 @@ class DNSWorkers:
             self._send_sample(process)
         for first in range(0, len(held.sockets), MOST_DESCRIPTORS):
             part = held.sockets[first : first + MOST_DESCRIPTORS]
-            process.link.send(
+            link.send(
                 "listen",
                 descriptors=[bound.socket.fileno() for bound in part],
                 kinds=[bound.kind for bound in part],
@@ -250,9 +260,9 @@ class DNSWorkers:
             )
 
     def _send_zones(self, process: _Process) -> None:
-        assert process.link is not None
         assert self._zones_file is not None
-        process.link.send("zones", descriptors=[self._zones_file], number=self._zones_number)
+        if process.link is not None:
+            process.link.send("zones", descriptors=[self._zones_file], number=self._zones_number)
 
     def _send_sample(self, process: _Process) -> None:
         every, seed = (0, 0) if self._tap is None else (self._tap.every, self._tap.seed + process.number)
@@ -353,8 +363,12 @@ class DNSWorkers:
             held.stand_in(needed)
 
     def _take_connection(self, message: Message) -> None:
+        if not message.descriptors:
+            # The system had none left for us: this client is turned away, and the process is not to blame.
+            self._server.counts.refused_connections += 1
+            return
         if len(message.descriptors) != 1:
-            raise MalformedError("a connection without a descriptor")
+            raise MalformedError("a connection with several descriptors")
         with socket.socket(fileno=message.take()[0]) as taken, contextlib.suppress(OSError):
             # It may have been closed by the client meanwhile.
             taken.setblocking(False)

@@ -122,6 +122,8 @@ class Channel:
     def receive(self) -> Message | None:
         """Return the next message, None when the other end is gone.
 
+        It comes without its descriptors where this process cannot have so many more open.
+
         Raises:
             BlockingIOError: there is none yet.
             MalformedError: this is no message; its descriptors are closed.
@@ -139,8 +141,11 @@ class Channel:
             return None
         message = Message("", {}, b"", descriptors)
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            if flags & socket.MSG_TRUNC:
                 raise MalformedError("a message is too long")
+            if flags & socket.MSG_CTRUNC:
+                # All of them or none.
+                message.close()
             message.kind, message.fields, message.payload = decode(data)
         except MalformedError:
             message.close()

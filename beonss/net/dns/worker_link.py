@@ -69,8 +69,8 @@ class Link:
         if self._open and len(self._queue) >= MOST_WAITING:
             log.error("{name} takes no messages any more", name=self._name)
             self._give_up()
-        if self._open:
-            self._queue.append((message, [os.dup(descriptor) for descriptor in descriptors]))
+        if self._open and (copies := self._copies(descriptors)) is not None:
+            self._queue.append((message, copies))
             self._reactor.addWriter(self)
 
     def offer(self, kind: str, payload: bytes = b"", descriptors: Sequence[int] = (), **fields: Any) -> bool:
@@ -125,6 +125,20 @@ class Link:
         """Close: the reactor has given this up, or stops."""
         if self._open:
             self._give_up()
+
+    def _copies(self, descriptors: Sequence[int]) -> list[int] | None:
+        """Return copies of descriptors; None where the system has none left, and then the other end is given up."""
+        copies: list[int] = []
+        try:
+            for descriptor in descriptors:
+                copies.append(os.dup(descriptor))  # noqa: PERF401 - those made before one fails are closed
+        except OSError as error:
+            for copy in copies:
+                os.close(copy)
+            log.error("{name} cannot be given what it needs: {error}", name=self._name, error=str(error))
+            self._give_up()
+            return None
+        return copies
 
     def _attempt(self, message: bytes, descriptors: Sequence[int]) -> bool:
         try:

@@ -1,6 +1,7 @@
 """The daemon's side of its DNS processes, with processes played by the test and a clock set by hand."""
 
 import contextlib
+import errno
 import os
 import socket
 
@@ -12,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.zones.zone import Zones
-from beonss.daemon.dns.workers import BEGUN, DEAD, NEVER, PATIENCE, QUIET, WATCH, DNSWorkers
+from beonss.daemon.dns.workers import AGAIN, BEGUN, DEAD, NEVER, PATIENCE, QUIET, WATCH, DNSWorkers
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.worker_channel import channel_pair
 from beonss.net.dns.worker_sockets import bind_places
@@ -66,6 +67,8 @@ class Process:
 class FakeForks:
     """Makes processes for the test to play."""
 
+    full = False
+
     def __init__(self, reactor, channel, ended, pid=0):
         self.ended = ended
         self.pids = {}
@@ -74,6 +77,8 @@ class FakeForks:
         self.stopped = False
 
     def start(self, number):
+        if self.full:
+            raise OSError(errno.EMFILE, "Too many open files")
         ours, its = channel_pair()
         self.processes.append(Process(number, its))
         self.pids[number] = 1000 + number
@@ -310,7 +315,6 @@ def test_a_daemon_that_stood_still_kills_nobody(bench):
         ("datagram", {"socket": 99, "peer": ["127.0.0.1", 1]}),
         ("datagram", {"socket": 0, "peer": "127.0.0.1"}),
         ("datagram", {"socket": 0, "peer": [1, 1]}),
-        ("connection", {}),
         ("no such word", {}),
         ("serving", {"number": "one"}),
     ],
@@ -420,3 +424,50 @@ def test_the_log_of_a_process_is_the_daemons(bench):
 def test_nothing_is_started_before_there_are_zones(bench):
     assert bench.processes == []
     assert isinstance(bench.workers.settled(), Deferred)
+
+
+def test_a_place_whose_process_cannot_be_started_is_stood_in_for_and_tried_again(bench):
+    """The table of open files is full; new zones come meanwhile."""
+    bench.begin()
+    bench.forks.full = True
+    bench.processes[0].die()
+    bench.pump()
+    bench.tick(alive=bench.processes[1:])
+    assert bench.states() == [False, True]
+    assert bench.ears() == (1, 1)
+    bench.serve(8)
+    bench.tick(40, alive=bench.processes[1:])
+    assert bench.states() == [False, True]
+    bench.forks.full = False
+    bench.tick(int(AGAIN / WATCH) + 1, alive=bench.processes[1:])
+    bench.processes[-1].serve()
+    bench.pump()
+    assert bench.states() == [True, True]
+    assert bench.processes[-1].number_of_zones == 2
+
+
+def test_standing_in_without_a_descriptor_for_connections_goes_on_and_gets_one_later(bench):
+    bench.begin()
+    adopt = bench.reactor.adoptStreamPort
+
+    def full(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    bench.reactor.adoptStreamPort = full
+    bench.forks.full = True
+    bench.processes[0].die()
+    bench.pump()
+    bench.tick(2, alive=bench.processes[1:])
+    assert bench.ears() == (1, 0)
+    bench.reactor.adoptStreamPort = adopt
+    bench.tick(2, alive=bench.processes[1:])
+    assert bench.ears() == (1, 1)
+
+
+def test_a_connection_for_which_the_daemon_has_no_descriptor_is_no_fault_of_the_process(bench):
+    bench.begin()
+    # As it arrives where the table of open files is full.
+    bench.processes[0].channel.send("connection", b"query")
+    bench.pump()
+    assert bench.states() == [True, True]
+    assert bench.workers.counters().refused_connections == 1

@@ -1,6 +1,7 @@
 """What a daemon and its DNS processes say to each other: messages whole, descriptors carried, nonsense refused."""
 
 import os
+import resource
 import socket
 
 import pytest
@@ -97,5 +98,26 @@ def test_the_longest_connection_fits():
     ours, theirs = channel_pair()
     ours.send("connection", bytes(64 << 10))
     assert len(theirs.receive().payload) == 64 << 10
+    ours.close()
+    theirs.close()
+
+
+def test_without_room_for_its_descriptors_a_message_comes_alone():
+    ours, theirs = channel_pair()
+    with open(os.devnull, "rb") as first, open(os.devnull, "rb") as second:  # noqa: PTH123
+        ours.send("listen", b"payload", [first.fileno(), second.fileno()])
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # One descriptor is left.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))
+    try:
+        message = theirs.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (message.kind, message.payload, message.descriptors) == ("listen", b"payload", [])
+    again = os.open(os.devnull, os.O_RDONLY)
+    os.close(again)
+    assert again == free
     ours.close()
     theirs.close()

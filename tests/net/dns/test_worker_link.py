@@ -126,3 +126,21 @@ def test_closing_is_not_losing(end):
     end.link.close()
     assert end.lost == 0
     assert end.said() == ["last words", None]
+
+
+def test_who_cannot_be_given_descriptors_is_given_up(end, monkeypatch):
+    while end.link.offer("filler", bytes(60_000)):
+        pass
+    made, first = [], os.dup
+
+    def few(descriptor):
+        if made:
+            raise OSError(24, "Too many open files")
+        made.append(first(descriptor))
+        return made[0]
+
+    monkeypatch.setattr(os, "dup", few)
+    end.link.send("zones", descriptors=[0, 0])
+    assert end.lost == 1
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(made[0])
