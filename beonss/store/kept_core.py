@@ -44,7 +44,7 @@ class KeptCore:
 
     Attributes:
         of: what it belongs to.
-        endpoints: where DNS was answered.
+        endpoints: where DNS is answered if the command line does not say.
         image, identity, networks: what the compiled core is made from (:mod:`beonss.net.dns.native`).
     """
 

@@ -44,7 +44,6 @@ class Answering:
         self._count = workers
         self._prepared = prepared
         self._listeners: DNSListeners | None = None
-        self._endpoints: tuple[Endpoint, ...] = ()
         self._identity = b""
         self.workers: DNSWorkers | None = None
 
@@ -58,7 +57,7 @@ class Answering:
         Raises:
             BindError: one cannot be had.
         """
-        self._endpoints = wanted = tuple(endpoints)
+        wanted = tuple(endpoints)
         if not self._count or not wanted:
             self._listeners = listen_dns(self._reactor, self._server, wanted, given=given)
             return
@@ -90,12 +89,13 @@ class Answering:
         if self.workers is not None:
             self.workers.watch(tap)
 
-    def keep(self, state: Path, of: CoreOf | None) -> None:
+    def keep(self, state: Path, of: CoreOf | None, endpoints: tuple[Endpoint, ...]) -> None:
         """Keep what is served for the next start, which then answers before anything is loaded.
 
         Args:
             state: the state directory.
             of: what it belongs to; None for zones that files tell of which are not looked at so early.
+            endpoints: where the next start answers if its command line does not say; not where this run does.
         """
         kept = None
         if self.workers is not None and of is not None and why_pure() is None:
@@ -103,7 +103,7 @@ class Answering:
             image = None if isinstance(zones, UnknownZones) else name_image(zones)
             if image is not None:
                 networks = b"" if fallback is None else packed_networks(fallback.networks)
-                kept = KeptCore(of, self._endpoints, image, self._identity, networks)
+                kept = KeptCore(of, endpoints, image, self._identity, networks)
         try:
             save_core(state, kept)
         except StoreError as error:

@@ -12,6 +12,7 @@ from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.names.naming import Address, Naming
 from beonss.core.zones.zone import UnknownZones
 from beonss.daemon.dns.answering import Answering
+from beonss.daemon.dns.first_zones import usual_endpoints
 from beonss.daemon.dns.prepared import Prepared, usual_workers
 from beonss.daemon.dns.query_log_file import query_logs
 from beonss.daemon.dns.served_zones import ServedZones
@@ -63,6 +64,7 @@ class MasterDNS:
     ) -> None:
         self._reactor = reactor
         self._state = settings.state
+        self._name = name
         self._naming, self._text = naming, text
         self._started = False
         self.endpoints = tuple(endpoints)
@@ -178,4 +180,4 @@ class MasterDNS:
         if not self._naming.description.dns.zone_files:
             serials = serials_digest(self._state / SERIALS)
             of = CoreOf(hashlib.sha256(self._text).hexdigest(), self._naming.version, serials)
-        self.answering.keep(self._state, of)
+        self.answering.keep(self._state, of, usual_endpoints(self._naming, self._name))

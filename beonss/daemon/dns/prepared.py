@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from beonss.core.cluster.endpoints import Endpoint
@@ -30,6 +30,8 @@ from beonss.store.privileges import RunAs, give_up
 DATABASE: Final = "accounts.db"
 #: Processes that are started if nobody says how many: no cluster needs more answers than so many give.
 MOST_USUAL: Final = 8
+#: Seconds that the process that answers early has to let its sockets go.
+PATIENCE: Final = 5.0
 
 
 def usual_workers() -> int:
@@ -59,14 +61,18 @@ class Prepared:
     early_pid: int = 0
 
     def take_places(self, endpoints: tuple[Endpoint, ...], count: int) -> list[Place] | None:
-        """Return the sockets if they are those that are wanted, and close them otherwise."""
+        """Return the sockets if they are those that are wanted; otherwise close them, wherever they are open."""
         places, self.places = self.places, None
         if places is None or (self.endpoints == endpoints and len(places) == count):
             return places
         close_places(places)
         if self.early is not None:
-            self.early.close()
+            # Ports that it still had would be in use.
+            self.early.finish(PATIENCE)
             self.early = None
+            with contextlib.suppress(ChildProcessError):
+                # Where twistd went into the background it is no child of ours.
+                os.waitpid(self.early_pid, os.WNOHANG)
         return None
 
 
@@ -135,11 +141,11 @@ def first_core(reactor: Any, settings: MasterSettings) -> KeptCore | None:
 
 
 def kept_core(settings: MasterSettings, of: CoreOf) -> KeptCore | None:
-    """Return the compiled zones of the last run, if they belong to this and were served where they will be."""
+    """Return the compiled zones of the last run, if they belong to this, and where they will be served."""
     core = load_core(settings.state)
-    if core is None or core.of != of or (settings.dns is not None and settings.dns != core.endpoints):
+    if core is None or core.of != of:
         return None
-    return core
+    return core if settings.dns is None else replace(core, endpoints=settings.dns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,15 @@ class Channel:
         """Wait from now on, up to so long, instead of raising BlockingIOError: for the last words of a process."""
         self._socket.settimeout(seconds)
 
+    def finish(self, seconds: float) -> None:
+        """Say that nothing more comes, wait up to so long until the other end is closed too, and close this one."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.settimeout(seconds)
+            while self._socket.recv(1):
+                pass
+        self.close()
+
     def close(self) -> None:
         """Close this end; more than once does no harm."""
         self._socket.close()

@@ -15,7 +15,7 @@ from beonss.core.zones.records import ReplyCode
 from beonss.errors import MalformedError
 from beonss.net.dns.worker_channel import Channel
 from beonss.net.dns.worker_process import become_process
-from beonss.net.dns.worker_sockets import Place
+from beonss.net.dns.worker_sockets import Place, close_places
 
 if TYPE_CHECKING:
     from beonss.net.dns._dns_native import Core
@@ -82,6 +82,8 @@ def answer_early(channel: Channel, core: "Core", places: Sequence[Place]) -> int
                 place, number = where[descriptor]
                 channel.send("datagram", packet, place=place, socket=number, peer=list(peer))
             channel.send("ended", **_counters(core))
+    # First these: the daemon may be about to bind the same addresses when it sees that the channel is closed.
+    close_places(places)
     channel.close()
     return 0
 

@@ -17,7 +17,7 @@ from beonss.core.zones.overlay_zone import described_zones
 from beonss.net.dns.native import why_pure
 from beonss.net.dns.worker_channel import channel_pair
 from beonss.net.dns.worker_early import MOST_WAITING, answer_early, early_core
-from beonss.net.dns.worker_sockets import bind_places, close_places
+from beonss.net.dns.worker_sockets import BoundSocket, bind_places, close_places
 from beonss.wire.description import parse
 from beonss.wire.name_image import name_image
 
@@ -41,7 +41,9 @@ class Early:
         self.channel, its = channel_pair()
         core = early_core(image, b"id", b"")
         self.codes = []
-        self.thread = threading.Thread(target=lambda: self.codes.append(answer_early(its, core, self.places)))
+        # Of its own, as a process has them.
+        copies = [[BoundSocket(bound.kind, bound.socket.dup()) for bound in place] for place in self.places]
+        self.thread = threading.Thread(target=lambda: self.codes.append(answer_early(its, core, copies)))
         self.thread.start()
 
     def end(self):

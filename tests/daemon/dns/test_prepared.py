@@ -1,0 +1,75 @@
+"""What a master has before it loads the rest: where the kept zones are answered, sockets let go in time."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from beonss.core.cluster.endpoints import Endpoint
+from beonss.daemon.dns.prepared import Prepared, kept_core
+from beonss.daemon.settings import MasterSettings
+from beonss.net.dns.worker_channel import channel_pair
+from beonss.net.dns.worker_sockets import bind_places, close_places
+from beonss.store.kept_core import CoreOf, KeptCore, save_core
+
+OF = CoreOf("d" * 64, 7, "s" * 64)
+USUAL = (Endpoint("10.5.0.1", 53), Endpoint("127.0.0.1", 53))
+TOLD = (Endpoint("127.0.0.1", 5353),)
+
+
+def settings(state: Path, dns: tuple[Endpoint, ...] | None) -> MasterSettings:
+    return MasterSettings(
+        description=state / "none", name=None, state=state, runtime=state, nslcd=None, targets=None, boot_wait=0,
+        dns=dns, sync=(), dns_workers=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("dns", "where"), [(None, USUAL), (TOLD, TOLD)])
+def test_where_it_is_answered_is_told_by_the_command_line_and_else_by_the_description(tmp_path, dns, where):
+    """Not by the last run, which may have had another command line, or another description when it began."""
+    save_core(tmp_path, KeptCore(OF, USUAL, b"image", b"frodo", b""))
+    core = kept_core(settings(tmp_path, dns), OF)
+    assert core is not None
+    assert (core.endpoints, core.image) == (where, b"image")
+    assert kept_core(settings(tmp_path, dns), CoreOf("e" * 64, 7, "s" * 64)) is None
+
+
+def test_sockets_that_are_not_wanted_are_free_again_at_once():
+    """Also those that the process has that answers early: it would be "in use by another program"."""
+    places = bind_places([Endpoint("127.0.0.1", 0)], 2)
+    port = places[0][0].socket.getsockname()[1]
+    copies = [bound.socket.dup() for place in places for bound in place]
+    channel, its = channel_pair()
+    forks, unused = channel_pair()
+    its.wait(30)
+
+    def early() -> None:
+        # It is busy, and looks a little later.
+        threading.Event().wait(0.2)
+        assert its.receive() is None
+        for copy in copies:
+            copy.close()
+        its.close()
+
+    thread = threading.Thread(target=early)
+    thread.start()
+    prepared = Prepared(forks, 0, (Endpoint("127.0.0.1", port),), places, channel, 0)
+    assert prepared.take_places((Endpoint("127.0.0.2", port),), 2) is None
+    close_places(bind_places([Endpoint("127.0.0.1", port)], 1))
+    thread.join(30)
+    assert prepared.early is None
+    for end in (forks, unused):
+        end.close()
+
+
+def test_sockets_that_are_wanted_are_handed_over_with_the_process_that_answers_there():
+    places = bind_places([Endpoint("127.0.0.1", 0)], 1)
+    forks, its = channel_pair()
+    prepared = Prepared(forks, 0, TOLD, places, its)
+    assert prepared.take_places(TOLD, 1) is places
+    assert prepared.early is its
+    assert places[0][0].socket.type == socket.SOCK_DGRAM
+    close_places(places)
+    for end in (forks, its):
+        end.close()
