@@ -3,7 +3,8 @@
 import datetime
 import json
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,8 @@ from beonss.store.control import ControlClient
 
 #: Seconds between two questions while following.
 INTERVAL = 1.0
+#: The most lines of a master in one answer.
+_MOST = 1000
 _SHOWN = ("time", "machine", "event", "user")
 
 
@@ -32,23 +35,39 @@ def command(*, follow: bool, lines: int, user: str | None, here: bool, as_json: 
 
     Exit codes: 0 shown (also when following was interrupted), 1 no master runs here, 2 usage.
     """
+    # What is left out may not count as one of the last N lines.
+    first = _MOST if user is not None and lines else lines
     places: dict[str, Any] = {}
     missed: dict[str, str] = {}
     with suppress(KeyboardInterrupt), ControlClient(control, timeout=30) as client:
         while True:
-            told = client.ask("audit", {"places": places, "lines": lines if not places else 1000, "here": here}).data
+            told = client.ask("audit", {"places": places, "lines": _MOST if places else first, "here": here}).data
+            found = [line for line in told["lines"] if user is None or line.get("user") == user]
+            if not places:
+                found = last_of_each(found, lines)
             places = told["places"]
             for name, why in told["silent"].items():
                 if missed.get(name) != why:
                     click.echo(f"beonss: {name} does not tell its lines: {why}", err=True)
             missed = told["silent"]
-            for line in told["lines"]:
-                if user is None or line.get("user") == user:
-                    click.echo(json.dumps(line) if as_json else shown(line))
+            for line in found:
+                click.echo(json.dumps(line) if as_json else shown(line))
             if not follow:
                 return
             if not told["lines"]:
                 time.sleep(INTERVAL)
+
+
+def last_of_each(found: Sequence[Mapping[str, Any]], lines: int) -> list[Mapping[str, Any]]:
+    """Return the last ``lines`` lines of each machine, in the order they had."""
+    counts: Counter[object] = Counter()
+    kept: list[Mapping[str, Any]] = []
+    for line in reversed(found):
+        machine = str(line.get("machine"))
+        counts[machine] += 1
+        if counts[machine] <= lines:
+            kept.append(line)
+    return kept[::-1]
 
 
 def shown(line: Mapping[str, Any]) -> str:

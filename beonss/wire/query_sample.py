@@ -169,6 +169,21 @@ def _asked(packet: bytes) -> tuple[str | None, str, str, tuple[str, ...], int | 
     )
 
 
+def type_word(text: str) -> str:
+    """Return a type that somebody wrote (``aaaa``, ``TYPE28``) as :func:`record_of` names it.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    word = text.upper()
+    number = word.removeprefix("TYPE")
+    if word != number and number.isascii() and number.isdecimal() and len(number) <= 5 and int(number) < 1 << 16:
+        return _TYPES.get(int(number), f"TYPE{int(number)}")
+    if word not in _TYPES.values():
+        raise MalformedError(f"{text!r} is no type of records known here; write for example AAAA, or TYPE65280")
+    return word
+
+
 def _labels(packet: bytes, at: int) -> tuple[DomainName | None, int]:
     """Read a name without pointers; a question has none."""
     labels: list[bytes] = []

@@ -76,7 +76,7 @@ def test_explain(run: CliRunner) -> None:
     assert "frodo.fellow.aero.org (host)" in result.output
     result = run.invoke(explain, [FELLOWSHIP, "frodo", "r1n7"])
     assert result.exit_code == 1
-    assert "r1n7: there is no such name or address\n  r1n7 is not canonical: r01n07\n" in result.output
+    assert "r1n7: there is no such name or address\n  r1n7 is not how it is written: r01n07\n" in result.output
 
 
 def test_explain_as_json(run: CliRunner) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beonss.errors import MalformedError
-from beonss.wire.query_sample import MOST_BYTES, QUERY_KEPT, REPLY_KEPT, Sample, pack, record_of, unpack
+from beonss.wire.query_sample import MOST_BYTES, QUERY_KEPT, REPLY_KEPT, Sample, pack, record_of, type_word, unpack
 
 SAMPLES = st.builds(
     Sample,
@@ -129,3 +129,33 @@ def test_bytes_of_a_name_cannot_paint_a_terminal():
 def test_an_unknown_code():
     query = dns.message.make_query("x.", "A").to_wire()
     assert record_of(sample(query, query[:2] + b"\x80\x0f" + bytes(8))).rcode == "RCODE15"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("aaaa", "AAAA"),
+        ("TYPE28", "AAAA"),
+        ("type65280", "TYPE65280"),
+        ("HTTPS", "HTTPS"),
+        ("any", "ANY"),
+        ("TYPE0", "TYPE0"),
+    ],
+)
+def test_a_type_that_somebody_wrote(text, word):
+    assert type_word(text) == word
+
+
+@given(st.text(max_size=12) | st.from_regex(r"(?i)TYPE[0-9]{1,12}", fullmatch=True))
+def test_any_text_is_a_type_or_refused(text):
+    try:
+        word = type_word(text)
+    except MalformedError:
+        return
+    assert type_word(word) == word
+
+
+@pytest.mark.parametrize("text", ["FOO", "TYPE65536", "TYPE", "TYPE-1", "", "A ", "TYPE\u0661"])
+def test_what_is_no_type_is_refused(text):
+    with pytest.raises(MalformedError, match="is no type of records known here; write for example AAAA"):
+        type_word(text)

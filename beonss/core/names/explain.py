@@ -210,7 +210,8 @@ def _why_no_name(naming: "Naming", text: str) -> Iterator[str]:
             canonical = pattern.format(values)
             exists = naming.find(canonical) is not None
             if canonical != label:
-                yield f"{label} is not canonical: {canonical}{'' if exists else ', which does not exist either'}"
+                either = "" if exists else ", which does not exist either"
+                yield f"{label} is not how it is written: {canonical}{either}"
             if not exists:
                 where = f"{pattern.text}, line {interface.line}"
                 yield from _outside(naming, rule, values, pattern.by_number, where)

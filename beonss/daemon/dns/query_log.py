@@ -26,7 +26,7 @@ from beonss.core.zones.query_log import (
 from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.net.dns.tap import QueryTap
-from beonss.wire.query_sample import Sample, record_of
+from beonss.wire.query_sample import Sample, record_of, type_word
 
 #: Followers at once.
 MOST_FOLLOWERS = 8
@@ -242,7 +242,7 @@ def _asked(parameters: Mapping[str, Any]) -> tuple[int, float | None, Wanted]:
             clients.append(ip_network(text, strict=False))
         except ValueError:
             raise MalformedError(f"{text!r} is no network; write 10.5.1.0/24, or an address") from None
-    types = frozenset(text.upper() for text in _texts(parameters, "types"))
+    types = frozenset(type_word(text) for text in _texts(parameters, "types"))
     return every, seconds, Wanted(tuple(clients), None if name is None else name_pattern(name), types)
 
 

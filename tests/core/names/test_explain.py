@@ -54,8 +54,8 @@ def test_master_and_self_depend_on_the_asker() -> None:
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ("r1n7", "r1n7 is not canonical: r01n07"),
-        ("r1n70", "r1n70 is not canonical: r01n70, which does not exist either"),
+        ("r1n7", "r1n7 is not how it is written: r01n07"),
+        ("r1n70", "r1n70 is not how it is written: r01n70, which does not exist either"),
         ("r09n01", "rack 9 is outside 1-5 (r{rack:02}n{slot:02}, line 25)"),
         ("r01n20", "slot 20 does not exist with rack 1, which has slot 1-8 (fellowship.toml:29)"),
         ("frod", "there is a host frodo: did you mean it?"),
@@ -82,7 +82,7 @@ def test_what_is_not_there_says_why(asked: str, reason: str) -> None:
 
 def test_a_running_number_that_does_not_exist() -> None:
     assert SCYLD.describe("n384").reasons == ("node 384 is outside 0-383 (n{node}, line 22)",)
-    assert SCYLD.describe("n05").reasons == ("n05 is not canonical: n5",)
+    assert SCYLD.describe("n05").reasons == ("n05 is not how it is written: n5",)
     assert "node 384 is outside 0-383 (10.54.1.0 - 10.54.2.127, line 22)" in SCYLD.describe("10.54.2.128").reasons
     assert SCYLD.describe("10.54.0.7").reasons == ("no rule and no host has it",)
 

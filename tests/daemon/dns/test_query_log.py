@@ -219,7 +219,7 @@ class TestOperation:
             {"seconds": float("nan")}, {"seconds": 1e9}, {"seconds": "1"}, {"name": ""}, {"name": 5},
             {"name": "x" * 256},
             {"clients": "10.0.0.1"}, {"clients": ["10.0.0.0/33"]}, {"clients": [5]}, {"clients": ["10.0.0.1"] * 65},
-            {"types": "A"}, {"types": ["x" * 65]}, {"types": None},
+            {"types": "A"}, {"types": ["x" * 65]}, {"types": ["FOO"]}, {"types": None},
         ],
     )  # fmt: skip
     def test_what_makes_no_sense_is_said(self, asker, parameters, answering):
