@@ -30,7 +30,8 @@ class QueryFile:
         if self._broken and data:
             # What was cut off by a full disk is a line of its own, which no reader takes for JSON.
             data = b"\n" + data
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        # A FIFO that nobody reads is an error, and nothing to wait for.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             descriptor = os.open(self.path, flags, 0o600)
             try:
