@@ -152,8 +152,11 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def header(comment: str) -> bytes:
-    """Return the beginning of a file: its version, and a comment of one line."""
-    return b"# " + comment.encode("ascii", "replace").replace(b"\n", b" ") + b"\nversion: 1\n\n"
+    """Return the beginning of a file: a comment of one line.
+
+    No ``version: 1``, though RFC 2849 wants it: slapadd(8) takes that for an attribute, and nobody misses it.
+    """
+    return b"# " + comment.encode("ascii", "replace").replace(b"\n", b" ") + b"\n\n"
 
 
 def _shadow(record: UserRecord) -> Iterator[Attribute]:

@@ -43,7 +43,7 @@ def test_ldif(tmp_path):
         made.groups([HOBBITS, GroupRecord(GroupEntry("g", 1101), ("é",))])
         made.files.finish()
     text = path.read_text()
-    assert text.startswith("# c\nversion: 1\n\ndn: ou=p,dc=x\n")
+    assert text.startswith("# c\n\ndn: ou=p,dc=x\n")
     assert "dn: uid=sam,ou=p,dc=x\n" in text
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one[:2] for one in made.left_out] == [("user", "#odd"), ("group", "g")]

@@ -134,7 +134,7 @@ def test_containers():
     for name in ("cn=people,dc=x", "people", "ou= ,dc=x"):
         with pytest.raises(UnspeakableError):
             container_entry(name)
-    assert header("a\nb") == b"# a b\nversion: 1\n\n"
+    assert header("a\nb") == b"# a b\n\n"
 
 
 @pytest.mark.parametrize(
