@@ -7,6 +7,7 @@ Several masters may deliver to one directory.
 """
 
 import contextlib
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ from beonss.targets.ldapwire import (
     escaped,
 )
 
+#: Attributes that a filter compares with the whole login name.
+_NAMED = re.compile(r"\(\s*([A-Za-z][A-Za-z0-9-]*)\s*=\{name\}\)")
 DEFAULT_FILTER = "(&(objectClass=posixAccount)(uid={name}))"
 _SEEN = "seen"
 _EARLIER = "earlier"
@@ -336,11 +339,20 @@ class LdapTarget:
     def _find(self, connection: LdapConnection, name: str) -> Found | Outcome:
         settings = self.settings
         query = settings.filter.replace("{name}", escaped(name))
+        naming = _NAMED.findall(settings.filter)
         entries = connection.search(
             settings.base,
             query,
-            [settings.attribute, "objectClass", "pwdAccountLockedTime", "pwdReset", "shadowLastChange"],
+            [settings.attribute, "objectClass", "pwdAccountLockedTime", "pwdReset", "shadowLastChange", *naming],
         )
+        spelled = [entry for entry in entries if _is_spelled(entry, naming, name)]
+        if entries and not spelled:
+            return Outcome(
+                "refused",
+                f"{settings.name}: {entries[0].dn} is found for {name}, but is spelled otherwise; here those are two "
+                f"users. Make an entry for {name}, or give one of the two the other's spelling",
+            )
+        entries = spelled
         if not entries:
             return Outcome(
                 "refused", f"{settings.name}: no entry for {name} below {settings.base}; make it there first"
@@ -512,3 +524,12 @@ def crypt_form(value: bytes) -> str | None:
 
 def _mark(value: bytes) -> str:
     return mark(value.decode("utf-8", "surrogateescape"))
+
+
+def _is_spelled(found: Found, naming: Sequence[str], name: str) -> bool:
+    """Say whether an entry has the login name letter by letter: to a directory Kay and kay are one, to us two users.
+
+    What we may search and not read cannot be looked at, and is believed.
+    """
+    values = [value for attribute in naming for value in found.attributes.get(attribute.lower(), ())]
+    return not values or name.encode("utf-8", "surrogateescape") in values

@@ -159,6 +159,23 @@ def test_a_name_cannot_widen_the_search(slapd, make, name):
     assert slapd.values(name) == ()
 
 
+def test_a_name_in_other_letters_is_another_user_though_the_directory_finds_it(slapd, make, name):
+    slapd.user(name)
+    target = make()
+    outcome = target.deliver([state(name.upper(), hashed("of another"))])[0]
+    assert outcome.verdict == "refused"
+    assert f"uid={name},ou=people,{BASE} is found for {name.upper()}, but is spelled otherwise" in outcome.text
+    assert slapd.values(name) == ()
+    slapd.add(f"dn: uid={name},ou=people,{BASE}\nchangetype: modify\nadd: uid\nuid: {name}-too\n")
+    assert deliver(target, state(f"{name}-too", hashed("its own"))) == ["delivered"]
+
+
+def test_a_filter_that_compares_something_else_with_the_name_finds_as_it_says(slapd, make, name):
+    slapd.user(name, extra=f"description: {name.upper()}@example.org\n")
+    target = make(filter="(&(objectClass=posixAccount)(description={name}@example.org))")
+    assert deliver(target, state(name, hashed("first"))) == ["delivered"]
+
+
 def test_a_value_changed_between_look_and_write_is_not_lost(slapd, make, name, monkeypatch):
     slapd.user(name)
     target = make()
