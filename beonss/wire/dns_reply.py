@@ -24,7 +24,7 @@ from beonss.wire.dns_layout import (
     TRUNCATED,
 )
 
-__all__ = ["Reply", "answer_records", "read_reply"]
+__all__ = ["Reply", "answer_records", "data_name", "read_reply"]
 
 _LONGEST_NAME: Final = 255
 _ID: Final = Struct("!H")
@@ -172,6 +172,15 @@ def answer_records(reply: Reply, age: int = 0) -> tuple[Record, ...]:
         ttl = 0 if ttl >= _MOST_TTL else max(0, ttl - age)
         records.append(Record(owner, type_, ttl, OpaqueData(_in_full(packet, type_, start, offset))))
     return tuple(records)
+
+
+def data_name(data: bytes) -> DomainName:
+    """Return the name at the beginning of a record's data, as :func:`answer_records` returns it: written in full.
+
+    Raises:
+        MalformedError: there is none.
+    """
+    return _labels(data, 0)[0]
 
 
 class _Body:

@@ -42,8 +42,9 @@ class Elsewhere:
 
     networks = (ip_network("10.5.0.0/16"),)
 
-    def __init__(self, rcode=0, records=("192.0.2.80",), *, later=False, flags=0, silent=False):
+    def __init__(self, rcode=0, records=("192.0.2.80",), *, later=False, flags=0, silent=False, more=()):
         self.rcode, self.records, self.later, self.flags, self.silent = rcode, records, later, flags, silent
+        self.more = more
         self.asked = []
         self.waiting = None
 
@@ -56,6 +57,8 @@ class Elsewhere:
         reply = dns.message.make_response(asked, recursion_available=True)
         reply.set_rcode(self.rcode)
         reply.flags |= self.flags
+        for owner, kind, text in self.more:
+            reply.answer.append(dns.rrset.from_text(owner, 300, "IN", kind, text))
         for text in self.records:
             reply.answer.append(dns.rrset.from_text(asked.question[0].name, 300, "IN", "A", text))
         if not self.later:
@@ -150,3 +153,23 @@ def test_what_does_not_fit_is_truncated():
     reply = ask(elsewhere, "outside")
     assert (bool(reply.flags & dns.flags.TC), reply.answer) == (True, [])
     assert len(ask(elsewhere, "outside", tcp=True).answer[1]) == 100
+
+
+def test_nothing_about_other_names_gets_into_an_answer_of_ours():
+    """A server that is asked for one name could say something of all of ours besides."""
+    more = [
+        ("b.example.com.", "A", "192.0.2.82"), ("WWW.example.com.", "CNAME", "a.example.com."),
+        ("a.example.com.", "CNAME", "B.example.com."), (f"r01n02.{ZONE}.", "A", "203.0.113.66"),
+        ("elsewhere.org.", "CNAME", "b.example.com."), ("example.com.", "A", "203.0.113.66"),
+        ("example.com.", "DNAME", "example.org."), ("c.example.com.", "DNAME", "example.org."),
+    ]  # fmt: skip
+    reply = ask(Elsewhere(records=(), more=more), "outside")
+    assert {str(rrset.name).lower() for rrset in reply.answer} == {
+        f"outside.{ZONE}.", "www.example.com.", "a.example.com.", "b.example.com.", "example.com.",
+    }  # fmt: skip
+    assert "203.0.113.66" not in reply.to_text()
+
+
+def test_aliases_that_go_round_end():
+    more = [("www.example.com.", "CNAME", "a.example.com."), ("a.example.com.", "CNAME", "www.example.com.")]
+    assert len(ask(Elsewhere(records=(), more=more), "outside").answer) == 3
