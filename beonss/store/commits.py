@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from beonss.core.replication.registers import Register
-from beonss.errors import MalformedError, StoreError
+from beonss.errors import MalformedError
 from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError
 from beonss.wire.packing import Fields, unpack
 from beonss.wire.registers import MAXIMUM_ROWS, registers_from_plain
@@ -27,10 +27,8 @@ MAGIC = b"beoncmt1"
 GENERATION_BYTES = 8
 _HEADER = len(MAGIC) + GENERATION_BYTES
 _PREFIX = 8
-#: A file that once grew longer is cut when it is begun anew.
-MAX_KEPT = 8 << 20
-#: No file is longer: what is not folded by then (a full disk) is refused.
-MAX_LENGTH = 64 << 20
+#: No file is longer: what has no room goes into the tables, with all that is there.
+MAX_LENGTH = 8 << 20
 
 
 class CommitFile(Protocol):
@@ -150,10 +148,7 @@ class Commits:
     def begin(self, generation: bytes) -> None:
         """Void all records: those that follow belong to another generation, which the database names by now."""
         self._generation = generation
-        long = self._position > MAX_KEPT
         self._position, self.empty = 0, True
-        if long:
-            self.cut()
 
     def cut(self) -> None:
         """Empty the file: its records are folded, and nobody shall find old hashes in it."""
@@ -162,8 +157,12 @@ class Commits:
         except OSError as error:
             raise self._broken(error) from None
 
+    def has_room(self, body: bytes) -> bool:
+        """Say whether a record may be added."""
+        return (self._position or _HEADER) + _PREFIX + len(body) <= MAX_LENGTH
+
     def append(self, body: bytes) -> None:
-        """Add a record and flush the disk.
+        """Add a record, for which there must be room, and flush the disk.
 
         Raises:
             DiskFullError: there is no room; nothing was added.
@@ -176,8 +175,6 @@ class Commits:
         length = len(body).to_bytes(4, "big")
         known = zlib.crc32(body, zlib.crc32(length, known))
         data = b"".join((head, length, known.to_bytes(4, "big"), body))
-        if position + len(data) > MAX_LENGTH:
-            raise StoreError(f"{self._path}: has {position} bytes that could not be folded into the database")
         try:
             self._file.write(position, data)
         except OSError as error:

@@ -89,6 +89,8 @@ class Database(AnsweringDatabase):
         self.fold_rows = FOLD_ROWS
         self._unfolded = Unfolded()
         self._commits: Commits | None = None
+        # Whether the file of commits or the WAL may hold values that were replaced.
+        self._traces = False
         # Named in the tables by the transaction that is under way.
         self._generation: bytes | None = None
         self._digests: dict[bool, int] | None = None
@@ -126,24 +128,56 @@ class Database(AnsweringDatabase):
                 for body in commits.records(generation):
                     rows, vector = read_commit(body, path)
                     for row in rows:
-                        self._unfolded.put(row)
+                        # The tables hold what is older, unless a version wrote there that knows no such file.
+                        held = self.register(row.key)
+                        if held is None or row.beats(held):
+                            self._unfolded.put(row)
                     self._move_vector(vector)
                 # Durable in the tables before anybody hears of it; with another generation the records are void.
-                self._commits = commits
-                self._into_tables(renew=quick, last=not quick)
+                self._begin()
+                if quick:
+                    self._commits = commits
+                else:
+                    self._connection.execute("DELETE FROM meta WHERE name = 'commits'")
             commits.cut()
         except BaseException:
             self._commits = None
             commits.close()
             raise
         if not quick:
-            self._commits = None
             commits.close()
 
     @property
     def unfolded(self) -> int:
         """How many registers are durable beside the tables, to be folded when there is time."""
         return len(self._unfolded)
+
+    @property
+    def restless(self) -> bool:
+        """Whether :meth:`rest` would do something."""
+        return self._traces or self._vector != self._stored_vector
+
+    def rest(self) -> None:
+        """Use a quiet moment: put everything into the tables, and leave no replaced hash in the files beside them.
+
+        Raises:
+            StoreError: there is no room just now; nothing is lost.
+        """
+        self._store_all()
+        if not self._traces:
+            return
+        if self._commits is not None:
+            self._commits.cut()
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from None
+        self._traces = False
+
+    def _store_all(self) -> None:
+        if self._unfolded or self._vector != self._stored_vector:
+            with self.transaction():
+                self._begin()
 
     def fold(self) -> None:
         """Put all registers into the tables; everything that reads the tables begins with this."""
@@ -162,15 +196,10 @@ class Database(AnsweringDatabase):
             self._connection.execute(_UPSERT_TOGETHER, [value for row in together for value in row])
         self._connection.executemany(_UPSERT_ONE, rows[whole:])
 
-    def _into_tables(self, *, renew: bool = False, last: bool = False) -> None:
-        """Have SQLite commit all that is not in the tables yet; the records of this generation are void then.
-
-        Args:
-            renew: name a new generation in any case.
-            last: there will be no file of commits after this.
-        """
+    def _into_tables(self) -> None:
+        """Have SQLite commit all that is not in the tables yet; the records of this generation are void then."""
         moved = [(self.cluster, *item) for item in self._vector.items() if self._stored_vector.get(item[0]) != item[1]]
-        if not (self._levels[0] or self._unfolded or moved or renew or last):
+        if not (self._levels[0] or self._unfolded or moved):
             return
         self._begin()
         self._fold_rows()
@@ -179,9 +208,8 @@ class Database(AnsweringDatabase):
             " ON CONFLICT (cluster, origin) DO UPDATE SET sequence = excluded.sequence",
             moved,
         )
-        if last:
-            self._connection.execute("DELETE FROM meta WHERE name = 'commits'")
-        elif renew or (self._commits is not None and not self._commits.empty):
+        if self._commits is not None:
+            # Also where the file is empty: a copy of the database from before this takes no record from after it.
             self._generation = os.urandom(GENERATION_BYTES)
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('commits', ?)", (self._generation,))
 
@@ -192,9 +220,15 @@ class Database(AnsweringDatabase):
             return
         moved = {origin: n for origin, n in self._vector.items() if self._durable_vector.get(origin) != n}
         if changed or moved:
-            commits.append(pack([[register_to_plain(row) for row in self._unfolded.changed()], moved]))
+            body = pack([[register_to_plain(row) for row in self._unfolded.changed()], moved])
+            if commits.has_room(body):
+                commits.append(body)
+            else:
+                # Also the same few registers, changed again and again without a pause, end up here.
+                self._into_tables()
 
     def _settled(self, *, stored: bool) -> None:
+        self._traces = self._traces or self._unfolded.mark > 0
         self._unfolded.settle()
         if self._durable_vector != self._vector:
             self._durable_vector = dict(self._vector)
@@ -207,7 +241,7 @@ class Database(AnsweringDatabase):
     def close(self) -> None:
         """Put everything into the tables and close the files; the WAL is folded into the database's."""
         try:
-            self.fold()
+            self._store_all()
         finally:
             commits, self._commits = self._commits, None
             if commits is not None:

@@ -24,7 +24,7 @@ class _UndoneError(StoreError):
 
 #: Jobs in one commit at most; bounds how long the first of them waits for the others.
 MAX_GROUP = 256
-#: Seconds without a job after which commits are folded into the tables.
+#: Seconds without a job after which commits are folded into the tables, and what they replaced goes from the disk.
 IDLE = 1.0
 
 
@@ -109,17 +109,17 @@ class Writer:
         return group, False
 
     def _next(self) -> _Job[Any] | None:
-        if self._database.unfolded and self._broken is None:
+        if self._database.restless and self._broken is None:
             try:
                 return self._queue.get(timeout=IDLE)
             except queue.Empty:
-                self._fold()
+                self._rest()
         return self._queue.get()
 
-    def _fold(self) -> None:
+    def _rest(self) -> None:
         """Use the quiet to bring the tables up to date."""
         try:
-            self._database.fold()
+            self._database.rest()
         except BrokenStoreError as error:
             self._break(error)
         except StoreError:

@@ -245,6 +245,95 @@ def test_an_old_copy_of_the_database_takes_no_newer_records(disk: Disk, tmp_path
     assert vector == {A: 1}
 
 
+def test_the_same_few_registers_changed_without_a_pause_are_never_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are few to fold, however often they change: it is the length of the file that has them folded."""
+    monkeypatch.setattr("beonss.store.commits.MAX_LENGTH", 5000)
+    database = Database(tmp_path / "db", "c", quick=True)
+    for number in range(200):
+        database.write([entry(number % 3)], 5, "root", A)
+        assert (tmp_path / "db-commits").stat().st_size <= 5000
+    big = [Change(Key(f"{number:032x}", "entry"), bytes(1000)) for number in range(20)]
+    database.write(big, 5, "root", A)
+    assert database.unfolded == 0
+    assert database.vector() == {A: 220}
+    database.close()
+
+
+def test_a_quiet_moment_leaves_no_replaced_value_on_the_disk(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", "c", quick=True)
+    key = Key("ab" * 16, "password")
+    for value in (b"an old hash", b"a newer hash", b"the newest hash"):
+        database.write([Change(key, value)], 5, "root", A)
+        database.fold()
+    database.write([entry(1)], 5, "root", A)
+    assert database.restless
+    database.rest()
+    assert not database.restless
+    found = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"an old hash" not in found
+    assert b"a newer hash" not in found
+    assert b"the newest hash" in found
+    database.write([entry(2)], 5, "root", A)
+    database.close()
+    again = Database(tmp_path / "db", "c", quick=True)
+    assert again.vector() == {A: 5}
+    again.close()
+
+
+def test_a_vector_that_moved_alone_is_kept_by_an_orderly_end(tmp_path: Path) -> None:
+    for end in (Database.close, Database.rest):
+        database = Database(tmp_path / end.__name__, "c", quick=True)
+        late = row("ab" * 16, "entry", b"b", time=5, origin=B, sequence=5)
+        database.merge([late])
+        database.fold()
+        database.merge([late], {B: 5})
+        end(database)
+        if end is Database.rest:
+            assert not database.restless
+            database.close()
+        again = Database(tmp_path / end.__name__, "c", quick=True)
+        assert again.vector() == {B: 5}
+        assert again.unfinished() == {}
+        again.close()
+
+
+def test_what_a_version_wrote_that_knows_no_such_file_is_not_set_back(tmp_path: Path) -> None:
+    """Neither by what a killed process had left there before."""
+    key = entry(1).key
+    killed = Database(tmp_path / "db", "c", quick=True)
+    killed.write([Change(key, b"old")], 5, "root", A)
+    killed._connection.close()
+
+    class Older(Database):
+        def _recover(self, **_: object) -> None:
+            """Know of no file."""
+
+    older = Older(tmp_path / "db", "c")
+    newest = older.write([Change(key, b"new")], 9, "root", A)[0]
+    older._connection.close()
+    again = Database(tmp_path / "db", "c", quick=True)
+    assert again.register(key) == newest
+    again.close()
+
+
+def test_a_copy_of_the_database_takes_no_record_from_after_a_commit_that_it_lacks(tmp_path: Path) -> None:
+    """Also where no record was in between: the vector would cover what only SQLite's own commit held."""
+    memory = Memory()
+    database = Database(tmp_path / "db", "c", quick=True, commit_file=lambda _: memory)
+    for path in list(tmp_path.iterdir()):
+        (tmp_path / path.name.replace("db", "copy")).write_bytes(path.read_bytes())
+    with database.transaction():
+        database.put("note", b"1")
+        database.write([entry(1)], 5, "root", A)
+    database.write([entry(2)], 5, "root", A)
+    copy = Database(tmp_path / "copy", "c", quick=True, commit_file=lambda _: memory)
+    assert contents(copy) == ({}, {})
+    copy.close()
+    database._connection.close()
+
+
 def test_a_full_disk_refuses_a_change_and_takes_the_next(tmp_path: Path) -> None:
     memory = Memory()
     database = Database(tmp_path / "db", "c", quick=True, commit_file=lambda _: memory)

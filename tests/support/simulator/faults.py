@@ -114,7 +114,7 @@ def locks_are_forgotten(patch: Patch) -> str:
     """7: as if only the password mattered at a login."""
     original = Passwords._account
     patch.setattr(Passwords, "_account", lambda self, user: replace(original(self, user), locked=False))
-    return "people"
+    return "targets"
 
 
 def merging_takes_whatever_comes_from_others(patch: Patch) -> str:
