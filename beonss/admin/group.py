@@ -89,7 +89,10 @@ def delete(
 
 @command.group(name="member")
 def member() -> None:
-    """Put users into a group, or take them out."""
+    """Put users into a group, or take them out.
+
+    Exit codes: those of "beonss group".
+    """
 
 
 def _members(

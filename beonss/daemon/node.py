@@ -106,6 +106,11 @@ class Node:
 
     def _prepare(self) -> None:
         reactor, settings = self._reactor, self._settings
+        if not settings.cluster_key.exists():
+            raise ConfigurationError(
+                f"{settings.cluster_key} does not exist; copy the cluster's public key there (cluster.pub in the state "
+                "directory of any master), or name it with --cluster-key"
+            )
         cluster_key = load_cluster_public(settings.cluster_key)
         make_state_directory(settings.state)
         self._held.enter_context(holding(settings.state))

@@ -224,7 +224,7 @@ def _read(path: Path) -> bytes:
     try:
         return read_given(path, _LARGEST)
     except FileNotFoundError:
-        raise ConfigurationError(f"{path} does not exist; is the state directory right?") from None
+        raise ConfigurationError(f"{path} does not exist; is the state directory right (--state)?") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -420,7 +420,7 @@ def _lock(state: Path, path: Path) -> int:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
-            raise ConfigurationError(f"{state} does not exist; is the state directory right?") from None
+            raise ConfigurationError(f"{state} does not exist; is the state directory right (--state)?") from None
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
         try:
