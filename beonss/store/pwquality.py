@@ -7,6 +7,7 @@ configuration is read at each check: an edit holds at once. Blocking (the dictio
 
 import ctypes
 import ctypes.util
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,9 @@ class PasswordQuality:
             raise ConfigurationError(f"{self._configuration or CONFIGURATION}: {text}")
         if not self._setting(settings, _ENFORCING):
             return Verdict((), binds_root)
-        return Verdict((Reason("pwquality", text[:1].lower() + text[1:].rstrip(".")),), binds_root)
+        # In the words of our own rules, so that what both say is said once.
+        text = re.sub(r"^The password\b", "it", text).rstrip(".")
+        return Verdict((Reason("pwquality", text[:1].lower() + text[1:]),), binds_root)
 
     def _setting(self, settings: int, which: int) -> int:
         value = ctypes.c_int()

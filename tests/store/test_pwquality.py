@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from support.requires import missing
 
+from beonss.core.passwords.policy import Policy, too_short
 from beonss.errors import ConfigurationError
 from beonss.store.pwquality import installed_quality
 
@@ -44,6 +45,11 @@ def test_each_rule_of_the_configuration_is_honoured(judge, text, new, says):
     [reason] = judge(text, new).reasons
     assert says in reason.message
     assert new not in reason.message
+
+
+def test_what_our_own_least_length_says_too_is_said_in_the_same_words(judge):
+    [reason] = judge("minlen = 10\n", "xK9+w").reasons
+    assert [reason.message] == [one.message for one in too_short(Policy(minimum_length=10), b"xK9+w")]
 
 
 def test_a_good_password_is_good(judge):

@@ -484,7 +484,7 @@ def _weak(reasons: Sequence[tuple[str, str]]) -> Refused:
 
 
 def _listed(reasons: Sequence[tuple[str, str]]) -> str:
-    return "; ".join(message for _, message in reasons)
+    return "; ".join(dict.fromkeys(message for _, message in reasons))
 
 
 def _shielded(inner: "Deferred[T]") -> "Deferred[T]":
