@@ -197,6 +197,7 @@ class LdifFile:
             start += b"".join(container_entry(name) for name in dict.fromkeys((people, groups)))
         self.files = NewFiles({path: 0o600}, overwrite=overwrite)
         self.files.write(path, start)
+        self._written: set[tuple[str, str]] = set()
         self.left_out: list[tuple[str, str, str]] = []
         self.counts = {"user": 0, "group": 0}
 
@@ -204,8 +205,7 @@ class LdifFile:
         """Add users."""
         for record in records:
             try:
-                self.files.write(self._path, user_entry(record, self._people))
-                self.counts["user"] += 1
+                self._add("user", record.entry.name, user_entry(record, self._people))
             except UnspeakableError as error:
                 self.left_out.append(("user", record.entry.name, str(error)))
 
@@ -214,10 +214,18 @@ class LdifFile:
         for record in records:
             try:
                 entry = group_entry_bis(record, self._groups, self._people) if self._bis else None
-                self.files.write(self._path, entry or group_entry(record, self._groups))
-                self.counts["group"] += 1
+                self._add("group", record.entry.name, entry or group_entry(record, self._groups))
             except UnspeakableError as error:
                 self.left_out.append(("group", record.entry.name, str(error)))
+
+    def _add(self, kind: str, name: str, entry: bytes) -> None:
+        if (kind, name.lower()) in self._written:
+            raise UnspeakableError(
+                "a name in the file differs from it only in capitals, and to a directory both are one"
+            )
+        self._written.add((kind, name.lower()))
+        self.files.write(self._path, entry)
+        self.counts[kind] += 1
 
 
 Export = PasswdFiles | LdifFile

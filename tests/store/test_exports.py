@@ -1,6 +1,7 @@
 """Files of an export: whole or not there, never over others unasked, and hashes for nobody else's eyes."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_ldif(tmp_path):
     with pytest.raises(BeonssError, match="organizational"):
         LdifFile(tmp_path / "x", people="cn=p", groups="ou=g", containers=True, comment="c", overwrite=False)
     assert names(tmp_path) == ["out.ldif"]
+
+
+def test_names_that_differ_only_in_capitals_are_one_to_a_directory(tmp_path):
+    path = tmp_path / "out.ldif"
+    made = LdifFile(path, people="ou=p,dc=x", groups="ou=g,dc=x", containers=True, comment="c", overwrite=False)
+    with made.files:
+        made.users([SAM, replace(SAM, entry=replace(SAM.entry, name="Sam", uid=1002))])
+        made.groups([GroupRecord(GroupEntry("sam", 1001)), GroupRecord(GroupEntry("SAM", 1002))])
+        made.files.finish()
+    assert path.read_text().lower().count("dn: uid=sam,") == 1
+    assert path.read_text().lower().count("dn: cn=sam,") == 1
+    assert [(kind, name) for kind, name, _ in made.left_out] == [("user", "Sam"), ("group", "SAM")]
+    assert "only in capitals" in made.left_out[0][2]
+    assert made.counts == {"user": 1, "group": 1}
 
 
 def test_what_exists_is_only_replaced_when_asked_and_only_by_something_whole(tmp_path):
