@@ -114,6 +114,7 @@ class DNSWorkers:
         self._sums = Sums()
         self._numbers = 0
         self._zones_number = 0
+        self._zones: WorkerZones | None = None
         self._zones_file: int | None = None
         self._tap: QueryTap | None = None
         self._stopping = False
@@ -133,14 +134,20 @@ class DNSWorkers:
         if self._zones_number:
             # It knows only those that the daemon began with.
             self._release_early()
-        former = self._zones_file
-        self._zones_file = write_zones(zones)
-        if former is not None:
-            os.close(former)
+        self._zones = zones
         self._zones_number += 1
+        # First this, so that there is room for the next one.
+        self._close_zones()
+        try:
+            self._zones_file = write_zones(zones)
+        except OSError as error:
+            log.error("DNS: processes cannot be given new zones now, so none answers: {error}", error=str(error))
         for held in self._held:
-            if held.process is not None:
+            if held.process is not None and self._zones_file is not None:
                 self._send_zones(held.process)
+            elif held.process is not None:
+                # It must not go on with the former ones; the next one is started as soon as there is room.
+                self._kill(held, held.process)
         if not self._watching.running:
             for held in self._held:
                 self._start(held)
@@ -233,6 +240,9 @@ class DNSWorkers:
         self._numbers += 1
         process = _Process(self._numbers, self._reactor.seconds())
         try:
+            if self._zones_file is None:
+                assert self._zones is not None
+                self._zones_file = write_zones(self._zones)
             channel = self._forks.start(process.number)
         except OSError as error:
             # Too many open files, most likely: the place stays without, and the daemon answers there.
@@ -410,10 +420,13 @@ class DNSWorkers:
         closing += [held.close() for held in self._held]
         closing.append(self._streams.close(TCPListener.GRACE))
         close_places(self._places)
+        self._close_zones()
+        return DeferredList(closing)
+
+    def _close_zones(self) -> None:
         if self._zones_file is not None:
             os.close(self._zones_file)
             self._zones_file = None
-        return DeferredList(closing)
 
 
 def _remember(where: OrderedDict[int, T], pid: int, what: T) -> None:

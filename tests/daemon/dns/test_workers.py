@@ -13,6 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.zones.zone import Zones
+from beonss.daemon.dns import workers
 from beonss.daemon.dns.workers import AGAIN, BEGUN, DEAD, NEVER, PATIENCE, QUIET, WATCH, DNSWorkers
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.worker_channel import channel_pair
@@ -471,3 +472,35 @@ def test_a_connection_for_which_the_daemon_has_no_descriptor_is_no_fault_of_the_
     bench.pump()
     assert bench.states() == [True, True]
     assert bench.workers.counters().refused_connections == 1
+
+
+def test_nobody_goes_on_with_former_zones_where_new_ones_cannot_be_given(bench, monkeypatch):
+    bench.begin()
+    real = workers.write_zones
+
+    def full(_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(workers, "write_zones", full)
+    bench.serve(8)
+    assert sorted(bench.forks.killed) == [1001, 1002]
+    assert fired(bench.workers.settled())
+    bench.tick()
+    assert bench.ears() == (2, 2)
+    bench.tick(20)
+    assert len(bench.processes) == 2
+    monkeypatch.setattr(workers, "write_zones", real)
+    bench.tick(int(AGAIN / WATCH) + 1)
+    for process in bench.processes[2:]:
+        process.serve()
+    bench.pump()
+    assert bench.states() == [True, True]
+    assert [process.number_of_zones for process in bench.processes[2:]] == [2, 2]
+    assert bench.ears()[0] == 0
+
+
+def test_new_zones_need_no_more_descriptors_than_the_former_ones(bench):
+    bench.begin()
+    first = bench.workers._zones_file
+    bench.serve(8)
+    assert bench.workers._zones_file == first
