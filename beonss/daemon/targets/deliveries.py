@@ -12,14 +12,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from beonss.core.accounts.entries import ENTRY, GONE, PRESENT
 from beonss.core.replication.registers import Key, Register, Stamp
+from beonss.core.targets.concerned import concerned, touched_by
 from beonss.core.targets.delivery import Verdict
 from beonss.daemon.targets.lane import AccountsLike, Ground, InThread, Lane, LaneState, Progress, Target
 
 __all__ = ["Deliveries", "LaneState", "Standing", "Target"]
-
-_STANDING_FIELDS = frozenset({ENTRY, PRESENT, GONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +181,11 @@ class Deliveries:
     def _committed(self, rows: Sequence[Register]) -> None:
         view = self._accounts.view
         further: set[str] = set()
-        touched = {row.key.object for row in rows if row.key.field in _STANDING_FIELDS}
+        touched = touched_by(rows)
         if touched:
             # Who owns a name or number may have changed for accounts that have no row here.
-            contested = view.contested()
-            further = set(contested | self._contested)
-            self._contested = contested
-            for object_id in touched:
-                further.update(view.groups_listing(object_id))
+            further = concerned(view, touched) | self._contested
+            self._contested = view.contested()
         for lane in self._lanes.values():
             lane.add(rows, further)
 

@@ -1,7 +1,8 @@
 """One target's lane: its backlog, one batch on its way at a time, and its cursor on disk.
 
 The cursor says up to which vector everything was delivered, except for the accounts it lists; it is written after the
-delivery, so a crash repeats a delivery and never skips one.
+delivery, so a crash repeats a delivery and never skips one. It also names the accounts that were in conflict then: a
+change of one concerns the others, which a restart cannot tell from what has changed alone.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from beonss.core.accounts.entries import PASSWORD, Password, decode
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.registers import Context, Key, Register
 from beonss.core.targets.backlog import Backlog
+from beonss.core.targets.concerned import concerned, touched_by
 from beonss.core.targets.delivery import DELIVERED, Outcome, State, UserState, Verdict, backoff, states_of
 from beonss.errors import BeonssError, MalformedError, TargetError
 
@@ -143,7 +145,11 @@ class Lane:
         self._idle: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
         self._cursor_timer: IDelayedCall | None = None
-        self._cursor: tuple[Mapping[str, int], frozenset[str]] | None = None
+        self._cursor: tuple[Mapping[str, int], frozenset[str], frozenset[str]] | None = None
+        # Whether all that came after the cursor is in the backlog.
+        self._resumed = False
+        # Whether something waits, or is delivered, that only the next cursor tells a restart of.
+        self._untold = False
 
     @property
     def _note(self) -> str:
@@ -151,20 +157,26 @@ class Lane:
 
     async def start(self) -> None:
         """Read the cursor and collect what came after it."""
-        vector, listed = _read_cursor(await self._accounts.get(self._note))
+        vector, listed, contested = _read_cursor(await self._accounts.get(self._note))
         now, wall = self._reactor.seconds(), self._wall()
         for object_id in listed:
             self.backlog.add_object(object_id, now, wall)
             held = self._accounts.view.register(Key(object_id, PASSWORD))
             self._remember([held] if held is not None else [])
         more: object | None = None
+        touched: set[str] = set()
         while True:
             page = await self._accounts.page(vector, more)
             self.backlog.add(page.rows, now, wall)
             self._remember(page.rows)
+            touched |= touched_by(page.rows)
             more = page.more
             if more is None:
                 break
+        if touched:
+            for object_id in concerned(self._accounts.view, touched).union(contested):
+                self.backlog.add_object(object_id, now, wall)
+        self._resumed = True
         self._schedule()
         self._note_later()
 
@@ -203,6 +215,7 @@ class Lane:
             self.backlog.add(rows, now, wall)
         for object_id in further:
             self.backlog.add_object(object_id, now, wall)
+            self._untold = True
         self._schedule()
         self._note_later()
 
@@ -230,7 +243,7 @@ class Lane:
             self._timer.cancel()
         self._timer = None
         due = self.backlog.next_due()
-        if due is None or self._running or self._stopping:
+        if due is None or self._running or self._stopping or not self._resumed:
             return
         delay = max(due, self._resting) - self._reactor.seconds()
         self._timer = self._reactor.callLater(max(0.0, delay), self._begin)
@@ -257,6 +270,9 @@ class Lane:
         # A lane that worked through its trouble one by one goes back to batches.
         self._one_by_one = self._one_by_one and self.backlog.next_due() is not None
         try:
+            if self._untold:
+                # What goes out of a target now because of others must come back if they go before the next cursor.
+                await self._keep_cursor()
             outcomes = await self._outcomes(taken)
         except Exception as error:  # noqa: BLE001 - whatever a target does, the others and the daemon live on
             self._failed(taken, error)
@@ -356,23 +372,29 @@ class Lane:
         )
 
     async def _keep_cursor(self) -> None:
-        waiting = frozenset(self.backlog)
-        cursor = (self._accounts.vector, waiting)
-        if len(waiting) > LISTED or cursor == self._cursor:
+        waiting, contested = frozenset(self.backlog), self._accounts.view.contested()
+        cursor = (self._accounts.vector, waiting, contested)
+        if not self._resumed or len(waiting) > LISTED or cursor == self._cursor:
             return
-        data = {"vector": dict(cursor[0]), "waiting": sorted(waiting)}
-        await self._accounts.put(self._note, json.dumps(data, sort_keys=True).encode("ascii"))
+        self._untold = False
+        data = {"vector": dict(cursor[0]), "waiting": sorted(waiting), "contested": sorted(contested)}
+        try:
+            await self._accounts.put(self._note, json.dumps(data, sort_keys=True).encode("ascii"))
+        except BaseException:
+            self._untold = True
+            raise
         self._cursor = cursor
 
 
-def _read_cursor(data: bytes | None) -> tuple[dict[str, int], list[str]]:
-    """Return the vector and the accounts of a cursor; of none or a damaged one: nothing, so all is delivered again."""
+def _read_cursor(data: bytes | None) -> tuple[dict[str, int], list[str], list[str]]:
+    """Return the vector, what waited, what was in conflict; of none or a damaged one nothing, so all is delivered."""
     try:
         raw = json.loads(data or b"{}")
         vector = {str(origin): int(number) for origin, number in raw.get("vector", {}).items()}
-        return vector, [str(object_id) for object_id in raw.get("waiting", [])]
+        waiting, contested = ([str(object_id) for object_id in raw.get(name, [])] for name in ("waiting", "contested"))
+        return vector, waiting, contested
     except (ValueError, TypeError, AttributeError):
-        return {}, []
+        return {}, [], []
 
 
 def _place(state: State) -> tuple[bool, str, str]:

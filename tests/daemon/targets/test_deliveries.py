@@ -295,6 +295,61 @@ def test_a_crash_repeats_and_never_skips():
     first.stop()
 
 
+def test_a_crash_skips_none_that_lost_or_got_its_number_by_the_change_of_another():
+    """Nothing of it came after the cursor: what came is the other's."""
+
+    def made_elsewhere(name, wall):
+        return intents.create_user(AccountView(), UserEntry(name, 7001, 100, "", "/", ""), wall)
+
+    accounts = FakeAccounts()
+    first = Bench(accounts=accounts)
+    accounts.put_changes(made_elsewhere("rob", 50), origin=THERE)
+    first.turn(CURSOR_DELAY)
+    accounts.put_changes(made_elsewhere("bob", 40), origin=THERE)  # and here the machine dies
+    second = Bench(accounts=accounts)
+    second.turn()
+    assert second.targets[0].user("rob").entry is None
+    assert second.targets[0].user("bob").entry.uid == 7001
+    second.turn(CURSOR_DELAY)
+    accounts.put_changes(intents.delete_user(accounts.view, "bob"))  # and here
+    third = Bench(accounts=accounts)
+    third.turn()
+    assert third.targets[0].user("rob").entry.uid == 7001
+    third.turn(CURSOR_DELAY)
+    accounts.put_changes(made_elsewhere("tom", 30), origin=THERE)
+    third.turn()
+    assert third.targets[0].user("rob").entry is None
+    accounts.put_changes(intents.delete_user(accounts.view, "tom"))  # and here, before the next cursor
+    fourth = Bench(accounts=accounts)
+    fourth.turn()
+    assert fourth.targets[0].user("rob").entry.uid == 7001
+    for bench in (fourth, third, second, first):
+        bench.stop()
+
+
+def test_no_cursor_is_kept_before_everything_after_the_last_one_was_read():
+    """It would say that what was not read yet had been delivered."""
+    accounts = FakeAccounts()
+    accounts.user("alice")
+    pages = accounts.page
+    reading = Deferred()
+
+    async def slow(question, more=None):
+        await reading
+        return await pages(question, more)
+
+    accounts.page = slow
+    first = Bench(accounts=accounts)
+    accounts.user("bob")
+    first.turn(CURSOR_DELAY)
+    assert "delivery:t" not in accounts.notes
+    assert first.targets[0].have == {}
+    reading.callback(None)
+    first.turn(CURSOR_DELAY)
+    assert {name for _, name in first.targets[0].have} == {"alice", "bob"}
+    first.stop()
+
+
 @pytest.mark.parametrize("note", [b"", b"not json", b"[]", b'{"vector":{"x":"y"}}', b'{"vector":[]}', b'{"waiting":3}'])
 def test_a_damaged_cursor_means_everything_again(note):
     accounts = FakeAccounts()
