@@ -65,11 +65,15 @@ def command(
 ) -> None:
     """Make this machine a master of the cluster that TOKEN (of "beonss invite") belongs to; "-" reads it from stdin.
 
+    Prefer "-": everybody on a machine can read its command lines.
+
     The state directory must be new, or with --rejoin that of the stopped master whose key "beonss members replace"
     took away. Repeating the command after a lost connection is safe.
 
     Exit codes: 0 joined, 1 refused (a message says why), 2 usage.
     """
+    if token == "-" and sys.stdin.isatty():  # noqa: S105 - "-" is stdin
+        click.echo("Paste the token: ", nl=False, err=True)
     try:
         ticket = read_token(sys.stdin.readline(8192) if token == "-" else token)  # noqa: S105 - "-" is stdin
     except MalformedError as error:
