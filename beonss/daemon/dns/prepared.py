@@ -183,6 +183,8 @@ def _settle(run_as: RunAs | None, *, detached: bool) -> None:
     if run_as is not None:
         give_up(run_as)
     if detached:
+        # What happens to the session of whoever started the daemon is nothing to its children either.
+        os.setsid()
         with contextlib.suppress(OSError), open(os.devnull, "r+b") as nothing:  # noqa: PTH123
             for standard in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
                 if standard is not None:

@@ -1,10 +1,13 @@
 """What a master has before it loads the rest: where the kept zones are answered, sockets let go in time."""
 
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
+from support.requires import missing
 
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.daemon.dns.prepared import Prepared, kept_core
@@ -73,3 +76,23 @@ def test_sockets_that_are_wanted_are_handed_over_with_the_process_that_answers_t
     close_places(places)
     for end in (forks, its):
         end.close()
+
+
+def test_children_of_a_daemon_in_the_background_keep_nothing_of_who_started_it():
+    code = """
+import os
+from beonss.daemon.dns.prepared import _settle
+from beonss.net.dns.worker_forks import fork_off
+mine, (reader, writer) = os.getsid(0), os.pipe()
+def child():
+    _settle(None, detached=True)
+    files = [os.readlink(f"/proc/self/fd/{n}") for n in range(3)]
+    os.write(writer, repr([os.getsid(0) != mine, *files]).encode())
+    return 0
+os.waitpid(fork_off(child), 0)
+print(os.read(reader, 1000).decode())
+"""
+    if not Path("/proc/self/fd").exists():
+        missing("the file system /proc")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{[True, *['/dev/null'] * 3]}\n"
