@@ -91,6 +91,8 @@ class Database(AnsweringDatabase):
         self._commits: Commits | None = None
         # Whether the file of commits or the WAL may hold values that were replaced.
         self._traces = False
+        # How much was put there before the transaction that is under way.
+        self._puts_before = 0
         # Named in the tables by the transaction that is under way.
         self._generation: bytes | None = None
         self._digests: dict[bool, int] | None = None
@@ -188,7 +190,8 @@ class Database(AnsweringDatabase):
     def _fold_rows(self) -> None:
         if not self._unfolded:
             return
-        self._begin()
+        # Inside a job, what is read next may be read all the same where there is no room to keep it so.
+        self._begin(folding=len(self._levels) > 1)
         rows = [(self.cluster, *to_row(row)) for row in self._unfolded.take()]
         whole = len(rows) - len(rows) % _ROWS_TOGETHER
         for start in range(0, whole, _ROWS_TOGETHER):
@@ -201,7 +204,7 @@ class Database(AnsweringDatabase):
         moved = [(self.cluster, *item) for item in self._vector.items() if self._stored_vector.get(item[0]) != item[1]]
         if not (self._levels[0] or self._unfolded or moved):
             return
-        self._begin()
+        self._begin(folding=True)
         self._fold_rows()
         self._connection.executemany(
             "INSERT INTO vector (cluster, origin, sequence) VALUES (?, ?, ?)"
@@ -227,6 +230,15 @@ class Database(AnsweringDatabase):
                 # Also the same few registers, changed again and again without a pause, end up here.
                 self._into_tables()
 
+    def _dispensable(self, error: BaseException) -> bool:
+        """Say so of a job that only read, on a full disk: the tables were brought up to date for it alone."""
+        return (
+            getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            and not self._stored_anything
+            and self._unfolded.puts == self._puts_before
+            and self._vector == self._durable_vector
+        )
+
     def _settled(self, *, stored: bool) -> None:
         self._traces = self._traces or self._unfolded.mark > 0
         self._unfolded.settle()
@@ -251,13 +263,17 @@ class Database(AnsweringDatabase):
             super().close()
 
     def _remembered(self) -> object:
-        return dict(self._vector), None if self._digests is None else dict(self._digests), self._unfolded.mark
+        if not self._levels:
+            self._puts_before = self._unfolded.puts
+        digests = None if self._digests is None else dict(self._digests)
+        return dict(self._vector), digests, self._written, self._unfolded.mark
 
     def _recall(self, before: object) -> None:
         assert isinstance(before, tuple)
-        self._vector, self._digests, mark = before
+        # Also the own number: looked up instead, it would have the next change fold, which needs more room.
+        self._vector, self._digests, self._written, mark = before
         self._unfolded.undo(mark)
-        self._written = self._generation = None
+        self._generation = None
 
     # --- registers ---------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ class LocalDatabase:
         self.scope = scope
         # The open transactions, the outermost first: whether SQLite knows of each.
         self._levels: list[bool] = []
+        # Whether the outermost put more into the tables than what is durable elsewhere.
+        self._stored_anything = False
         self._connection = open_connection(path, durable=durable, magic=magic)
         try:
             self._claim_file()
@@ -87,6 +89,8 @@ class LocalDatabase:
         before = self._remembered()
         levels = self._levels
         depth = len(levels)
+        if depth == 0:
+            self._stored_anything = False
         levels.append(False)
         try:
             try:
@@ -99,20 +103,27 @@ class LocalDatabase:
                 del levels[depth:]
                 if depth == 0:
                     self._settled(stored=stored)
-            except BaseException:
+            except BaseException as error:
                 begun = len(levels) > depth and levels[depth]
+                dispensable = depth == 0 and self._dispensable(error)
                 del levels[depth:]
                 self._recall(before)
                 if begun and self._connection.in_transaction:
                     undo = (f"ROLLBACK TO s{depth}", f"RELEASE s{depth}") if depth else ("ROLLBACK",)
                     for statement in undo:
                         self._connection.execute(statement)
-                raise
+                if not dispensable:
+                    raise
         except sqlite3.Error as error:
             raise translated(error, self.path) from None
 
-    def _begin(self) -> None:
-        """Tell SQLite of all transactions that are open; to be called before a table is written."""
+    def _begin(self, *, folding: bool = False) -> None:
+        """Tell SQLite of all transactions that are open; to be called before a table is written.
+
+        Args:
+            folding: what will be written is durable elsewhere.
+        """
+        self._stored_anything = self._stored_anything or not folding
         for depth, begun in enumerate(self._levels):
             if not begun:
                 self._connection.execute(f"SAVEPOINT s{depth}" if depth else "BEGIN IMMEDIATE")
@@ -120,6 +131,10 @@ class LocalDatabase:
 
     def fold(self) -> None:
         """Write what is durable elsewhere into the tables."""
+
+    def _dispensable(self, error: BaseException) -> bool:  # noqa: ARG002 - nothing is here
+        """Say whether nothing is lost if the outermost transaction, which failed, is undone and called done."""
+        return False
 
     def _complete(self) -> None:
         """Write what was put off until the outermost transaction ends."""

@@ -21,7 +21,7 @@ def job(number, size):
     return lambda database: database.write([change], 1, "root@frodo", "a" * 32)
 
 fatal = []
-writer = Writer(Database(directory / "db", "c"), fatal.append)
+writer = Writer(Database(directory / "db", "c", quick=True), fatal.append)
 held, refused = [], 0
 for number in range(200):
     try:
@@ -47,7 +47,7 @@ print("held", len(held))
 def test_a_full_disk_refuses_changes_loses_nothing_and_recovers(tmp_path: Path) -> None:
     """What was acknowledged stays, what found no room is refused, and with room again work goes on by itself."""
     script = (
-        'mount -t tmpfs -o size=2m tmpfs "$1" && dd if=/dev/zero of="$1/ballast" bs=1k count=700 status=none'
+        'mount -t tmpfs -o size=4m tmpfs "$1" && dd if=/dev/zero of="$1/ballast" bs=1k count=2800 status=none'
         ' && exec "$2" -c "$3" "$1"'
     )
     try:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from beonss.errors import Refused, StoreError
 from beonss.store.commits import Commits, DiskFile
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError
+from beonss.store.writer import Writer
 
 ONE, OTHER = b"11111111", b"22222222"
 ALICE = "ab" * 16
@@ -348,6 +350,43 @@ def test_a_full_disk_refuses_a_change_and_takes_the_next(tmp_path: Path) -> None
     assert again.stamp.sequence == 2
     assert contents(database) == ({r.key: r for r in (kept, again)}, {A: 2})
     database.close()
+
+
+def test_what_is_only_read_is_read_on_a_full_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no room to fold what was acknowledged, but peers get it, and the status can be shown."""
+    database = Database(tmp_path / "db", "c", quick=True)
+    commit = Database._commit
+
+    def full(self: Database, statement: str) -> None:
+        if statement == "COMMIT":
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        commit(self, statement)
+
+    broken: list[BrokenStoreError] = []
+    kept = database.write([entry(1)], 5, "root", A)[0]
+    writer = Writer(database, broken.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "_commit", full)
+        for _ in range(2):
+            assert writer.submit(lambda db: db.buffered({}).count).result(30) == 1
+            assert list(writer.submit(lambda db: db.page({}).rows).result(30)) == [kept]
+            assert writer.submit(Database.recount).result(30)
+            for refused in (
+                lambda db: db.put("note", b"1"),
+                lambda db: (db.fold(), db.write([entry(2)], 5, "root", A)),
+                lambda db: (db.fold(), db.merge([], {B: 5})),
+            ):
+                with pytest.raises(DiskFullError):
+                    writer.submit(refused).result(30)
+    assert writer.submit(lambda db: db.write([entry(2)], 5, "root", A)).result(30)[0].stamp.sequence == 2
+    writer.close(30)
+    assert not broken
+    again = Database(tmp_path / "db", "c")
+    assert again.vector() == {A: 2}
+    assert again.register(kept.key) == kept
+    again.close()
 
 
 def test_a_refusal_in_a_transaction_undoes_its_own_registers_only(tmp_path: Path) -> None:
