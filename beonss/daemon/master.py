@@ -510,8 +510,9 @@ class Master:
                 self.membership,
                 name=self.name,
                 settled=self.dns.answering.settled,
+                trail=self._trail,
             ),
-            **member_operations(self.membership),
+            **member_operations(self.membership, self._trail, self.name),
             **self._audit_reading.operations(),
             **query_log_operation(self._reactor, self.dns.queries),
         }

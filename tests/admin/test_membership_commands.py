@@ -17,11 +17,13 @@ from twisted.internet.threads import deferToThread
 from beonss.admin.main import command
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.cluster.members import founded, invited
+from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.replication.member_operations import member_operations
 from beonss.daemon.replication.membership import Membership
 from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
 from beonss.net.control import ControlFactory, listen_control
 from beonss.net.joining import OutcomeUnknown
+from beonss.store.audit import AuditLog, read_on
 from beonss.store.keys import holding, load_identity, load_private_key, load_roster, new_identity, save_roster
 from beonss.wire.documents import Token, accept, invite_key, public_bytes, read_token, write_members, write_token
 from beonss.wire.feed import DescriptionContent
@@ -350,7 +352,9 @@ async def test_invite_and_remove_beside_a_running_master(tmp_path: Path) -> None
     state = made(tmp_path)
     membership = Membership(load_roster(state), lambda changed: save_roster(state, changed))
     path = tmp_path / "control"
-    port = listen_control(reactor, path, ControlFactory(reactor, member_operations(membership)))
+    audit = AuditLog(tmp_path / "audit.jsonl", time.time, "frodo")
+    operations = member_operations(membership, AuditTrail(audit, time.monotonic), "frodo")
+    port = listen_control(reactor, path, ControlFactory(reactor, operations))
     try:
         with holding(state):
             words = ["--address", "127.0.0.1:7002", "--state", state, "--control", path]
@@ -373,5 +377,10 @@ async def test_invite_and_remove_beside_a_running_master(tmp_path: Path) -> None
             assert isinstance(done.exception, ConfigurationError)
             assert "did not take" in str(done.exception)
             assert membership.roster.list.find("pippin") is None
+        told = [(line["event"], line["author"], line["detail"]) for line in read_on(audit.path, None)[0]]
+        assert told == [
+            ("members", "root@frodo", "list 2: frodo, gamgee"),
+            ("members", "root@frodo", "list 3: frodo"),
+        ]
     finally:
         await port.stopListening()

@@ -203,6 +203,11 @@ def test_apply_loses_no_query_reaches_everybody_and_a_bad_one_is_refused(running
     assert frodo.ask(f"r06n32.{ZONE}").rcode == "NXDOMAIN"
     assert "has this description already" in applied(running, frodo, good, "--yes").stdout
     assert lost == []
+    told = running.run("beonss", "audit", "--json", "--here", "--control", str(gamgee.control)).stdout.splitlines()
+    lines = [json.loads(line) for line in told]
+    assert [(line["author"], line["detail"]) for line in lines if line["event"] == "description"] == [
+        ("root@gamgee", "version 42 of standard input")
+    ]
 
 
 def test_a_reload_puts_no_file_in_force_and_says_what_it_is(running, description):

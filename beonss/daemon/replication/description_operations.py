@@ -9,8 +9,10 @@ from twisted.internet.task import deferLater
 from beonss.core.names.description import DescriptionError
 from beonss.core.names.difference import difference
 from beonss.core.names.naming import Naming
+from beonss.core.passwords.attempts import Source
 from beonss.core.replication.publication import Published
 from beonss.core.replication.registers import ABSENT, Register, Stamp
+from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.parameters import Parameters, flag
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.publication import Publication, meaning
@@ -38,6 +40,7 @@ class DescriptionOperations:
         membership: who the masters are.
         name: of this master.
         settled: fires when everything on this master answers out of the description in force.
+        trail: the audit log.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class DescriptionOperations:
         membership: Membership,
         name: str,
         settled: Callable[[], Awaitable[None]],
+        trail: AuditTrail,
     ) -> None:
+        self._trail = trail
         self._settled = settled
         self._reactor = reactor
         self._publication = publication
@@ -151,14 +156,22 @@ class DescriptionOperations:
         if same:
             return {"version": self._publication.now.published.version, "changed": False}
         author = f"{'root' if peer.uid == 0 else f'uid {peer.uid}'}@{self._name}"
+
+        def audited(outcome: str, code: str | None = None) -> None:
+            detail = f"version {published.version} of {published.file}"
+            source = Source(uid=peer.uid)
+            self._trail.record("description", "", source, author=author, outcome=outcome, code=code, detail=detail)
+
         try:
             await self._publication.publish(published, author, expect)
         except Refused as error:
+            audited("refused", error.code)
             if error.code != "changed-meanwhile":
                 raise
             raise Refused(
                 error.code, "somebody else published a description in this moment; look at the difference again"
             ) from None
+        audited("changed")
         # The commit is followed at once; this is for the case that following failed for another reason.
         self._publication.follow()
         # Whoever asks after we answered must not get the old names.
@@ -198,10 +211,11 @@ def description_operations(
     *,
     name: str,
     settled: Callable[[], Awaitable[None]],
+    trail: AuditTrail,
 ) -> Mapping[str, Operation]:
     """Return the operations ``description``, ``description.check`` and ``description.apply``."""
     operations = DescriptionOperations(
-        reactor, publication=publication, sync=sync, membership=membership, name=name, settled=settled
+        reactor, publication=publication, sync=sync, membership=membership, name=name, settled=settled, trail=trail
     )
     return operations.table()
 
