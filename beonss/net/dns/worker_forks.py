@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from beonss.errors import MalformedError
+from beonss.errors import ConfigurationError, MalformedError
 from beonss.net.dns.worker_channel import Channel, Message
 from beonss.net.dns.worker_process import become_process
 
@@ -148,11 +148,19 @@ def fork_off(child: Callable[[], int]) -> int:
     """Fork; in the child do ``child`` and end with its exit code. Return the child's process id.
 
     To be called while there is one thread only.
+
+    Raises:
+        ConfigurationError: the system allows no more processes (fork(2)).
     """
     # What waits to be written must not be written twice.
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise ConfigurationError(
+            f"no process can be made for DNS: {error.strerror}; allow more, or pass --dns-workers 0"
+        ) from None
     if pid == 0:
         _be_child(child)
     return pid

@@ -1,6 +1,7 @@
 """The process that forks: real processes, which do as little as possible."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 from support.requires import missing
 
+from beonss.errors import ConfigurationError
 from beonss.net.dns.worker_channel import channel_pair
+from beonss.net.dns.worker_forks import fork_off
 
 # Children say that they are there and then do what their number says.
 CHILD = """
@@ -168,3 +171,12 @@ def test_the_real_one_starts_by_itself():
     assert dict(ours.receive().fields) == {"pid": pid, "status": 0}
     ours.close()
     assert process.wait(timeout=30) == 0
+
+
+def test_where_no_more_processes_are_allowed_the_start_says_so(monkeypatch):
+    def fork():
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(ConfigurationError, match="no process can be made for DNS: .*--dns-workers 0"):
+        fork_off(lambda: 0)
