@@ -178,5 +178,5 @@ def test_where_no_more_processes_are_allowed_the_start_says_so(monkeypatch):
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "fork", fork)
-    with pytest.raises(ConfigurationError, match="no process can be made for DNS: .*--dns-workers 0"):
+    with pytest.raises(ConfigurationError, match=r"no process can be made for DNS: .*--dns-workers 0"):
         fork_off(lambda: 0)
