@@ -84,16 +84,17 @@ def test_bytes(data: bytes) -> None:
         tries(lambda read=read: read(data), MalformedError)
     tries(lambda: parse_targets(data, "targets.toml", Path("/nowhere")), ConfigurationError)
     # A damaged note means that all is delivered again; it never raises.
-    vector, waiting = _read_cursor(data)
+    vector, waiting, contested = _read_cursor(data)
     assert isinstance(vector, dict)
     assert isinstance(waiting, list)
+    assert isinstance(contested, list)
 
 
 @given(plain.filter(lambda value: not _holds_bytes(value)))
 def test_a_cursor_of_a_wrong_shape_is_none(value: Any) -> None:
-    vector, waiting = _read_cursor(json.dumps(value).encode())
+    vector, waiting, contested = _read_cursor(json.dumps(value).encode())
     assert all(isinstance(origin, str) and isinstance(number, int) for origin, number in vector.items())
-    assert all(isinstance(object_id, str) for object_id in waiting)
+    assert all(isinstance(object_id, str) for object_id in waiting + contested)
 
 
 def _holds_bytes(value: Any) -> bool:
