@@ -40,7 +40,8 @@ class Timing:
         backoff: first and longest wait before connecting again; jittered.
         steady: a connection that stood so long was good: the next wait is the first again.
         node_gap: between two answers to one node, so that a thousand changes do not make a thousand answers each.
-        gap: between two answers to one master: under a stream of changes it gets several with one flush of its disk.
+        gap: between two answers to one master, shortest and longest: under a stream of changes it gets several with one
+            flush of its disk (:func:`beonss.core.replication.pulling.paced`).
         relay: how long to hold back what the asker will most likely get from its author.
         compare: between two looks for silent drift; jittered.
         reconsider: between two looks of a node for a better master than its own; jittered.
@@ -56,7 +57,7 @@ class Timing:
     backoff: tuple[float, float] = (0.2, 15.0)
     steady: float = 5.0
     node_gap: float = 0.25
-    gap: float = 0.004
+    gap: tuple[float, float] = (0.004, 0.016)
     relay: float = 0.2
     compare: float = 300.0
     reconsider: float = 300.0

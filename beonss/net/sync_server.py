@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from beonss.core.replication.pulling import paced
 from beonss.core.replication.registers import Context, includes
 from beonss.errors import PeerError, Refused, Unavailable
 from beonss.net.connection import Connection
@@ -57,6 +58,7 @@ class ServerConnection(Connection):
         self._counted = True
         self._description = ""
         self._fed = float("-inf")
+        self._gap = self.timing.gap[0]
 
     # -- who is it?
 
@@ -243,12 +245,13 @@ class ServerConnection(Connection):
             self.send_frame(frame)
 
     async def _send_pages(self) -> None:
-        gap = self._fed + self.timing.gap - self.reactor.seconds()
+        gap = self._fed + self._gap - self.reactor.seconds()
         if gap > 0:
             await deferLater(self.reactor, gap, lambda: None)
         self._fed = self.reactor.seconds()
         question, number = dict(self._vector), 0
         page = await self.desk.replica.page(question)
+        self._gap = paced(self._gap, len(page.rows), self.timing.gap)
         if page.last:
             # Nearly always: and the others who wait get the same.
             frames = self.port.frames(page)

@@ -73,7 +73,8 @@ def test_a_master_alone_goes_on_and_the_later_word_holds_everywhere(running, mas
             ("merry", "Old-forest-path-4"),
             ("pippin", "Barliman-butterbur-9"),
         ):
-            assert machine.nslcd.login(user, password), f"{user} on {machine.name}"
+            told = machine.directory / "state" / "audit.jsonl"
+            assert machine.nslcd.login(user, password), f"{user} on {machine.name}: {told.read_text()[-1500:]}"
         assert not machine.nslcd.login("rosie", "Bag-end-garden-1")
 
 

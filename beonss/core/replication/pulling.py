@@ -191,3 +191,18 @@ def drifted(mine: Context, my_digest: bytes, theirs: Context, their_digest: byte
     """
     comparable = my_digest and their_digest and includes(mine, theirs) and includes(theirs, mine)
     return bool(comparable) and my_digest != their_digest
+
+
+def paced(gap: float, registers: int, bounds: tuple[float, float]) -> float:
+    """Return how long to wait after an answer before the next one to the same master.
+
+    Each answer costs the other side a turn and a flush, whatever is in it. While changes come faster than answers, they
+    are gathered for longer; one that comes alone finds the shortest wait again.
+
+    Args:
+        gap: seconds that were waited before this answer.
+        registers: in this answer.
+        bounds: the shortest and the longest wait, seconds.
+    """
+    shortest, longest = bounds
+    return min(longest, 2 * gap) if registers > 1 else shortest

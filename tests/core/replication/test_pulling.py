@@ -11,6 +11,7 @@ from beonss.core.replication.pulling import (
     Stalled,
     drifted,
     has_news,
+    paced,
     public_reach,
 )
 from beonss.core.replication.registers import Stamp
@@ -107,3 +108,11 @@ def test_only_what_does_not_move_is_stalled() -> None:
     assert stalled.observe(10, {A: 5, B: 3}) == {A}
     assert stalled.observe(12, {B: 3}) == frozenset()
     assert stalled.observe(19, {A: 5, B: 3}) == {B}, "what was finished meanwhile begins anew"
+
+
+def test_changes_that_come_faster_than_answers_are_gathered_for_longer_up_to_a_bound():
+    bounds = (0.004, 0.016)
+    gaps = [0.004]
+    for registers in (3, 5, 9, 9, 1, 1, 0):
+        gaps.append(paced(gaps[-1], registers, bounds))
+    assert gaps == [0.004, 0.008, 0.016, 0.016, 0.016, 0.004, 0.004, 0.004]
