@@ -6,7 +6,7 @@ decide on the same view, so they cannot give one number away twice.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import Source
 from beonss.core.replication.registers import Change, Register
+from beonss.daemon.accounts.parts import Store
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.parameters import Parameters, flag, words
 from beonss.daemon.passwords.following import Masters
@@ -22,17 +23,6 @@ from beonss.net.control import Operation, Peer, Report
 
 #: Seconds a command waits for other masters to say that they hold what it wrote.
 PATIENCE = 2.0
-
-
-class Store(Protocol):
-    """What is used of :class:`beonss.daemon.accounts.state.Accounts`."""
-
-    @property
-    def view(self) -> AccountView:
-        """Users and groups as committed."""
-
-    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
-        """Make changes durable here, all or none."""
 
 
 @dataclass(frozen=True, slots=True)

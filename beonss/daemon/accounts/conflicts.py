@@ -10,7 +10,8 @@ from beonss.core.accounts.overruled import dismissal, find_overruled, lost_value
 from beonss.core.accounts.view import AccountView, Conflict
 from beonss.core.replication.registers import Change, Key, Register
 from beonss.daemon.accounts.changes import AccountChanges, Decide, Decision, changing
-from beonss.daemon.accounts.life import AccountLife, Floors, check_floor
+from beonss.daemon.accounts.life import AccountLife, check_floor
+from beonss.daemon.accounts.parts import Floors
 from beonss.daemon.parameters import Parameters, flag, number, words
 from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report

@@ -7,7 +7,7 @@ and ``waiting``: the names of the masters that hold it and of those that get it 
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Any
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.admission import word_problems
@@ -17,6 +17,7 @@ from beonss.core.accounts.numbers import next_number
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.registers import Change
 from beonss.daemon.accounts.changes import AccountChanges, Decide, Decision, changing
+from beonss.daemon.accounts.parts import Floors
 from beonss.daemon.parameters import Parameters, flag, names, number, words
 from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation
@@ -28,18 +29,6 @@ USERS = 100
 _DAY = 86_400_000
 #: Names told in a refusal.
 _NAMED = 5
-
-
-class Floors(Protocol):
-    """What is used of :class:`beonss.core.names.description.Settings`."""
-
-    @property
-    def uid_floor(self) -> int:
-        """The lowest uid that is the cluster's."""
-
-    @property
-    def gid_floor(self) -> int:
-        """The lowest gid that is the cluster's."""
 
 
 class AccountLife:

@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
 from beonss.core.accounts.entries import Kind, Password
 from beonss.core.accounts.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
 from beonss.core.accounts.intents import password_day, set_password
-from beonss.core.accounts.view import AccountView, Group, User
+from beonss.core.accounts.view import Group, User
 from beonss.core.passwords.attempts import Source
-from beonss.core.replication.registers import Change, Register
+from beonss.daemon.accounts.parts import Floors, Store
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.parameters import flag, number
 from beonss.daemon.targets.deliveries import Deliveries
@@ -34,29 +34,6 @@ _LISTED = 500
 
 Parameters = Mapping[str, Any]
 Answer = Mapping[str, Any]
-
-
-class Store(Protocol):
-    """What is used of :class:`beonss.daemon.accounts.state.Accounts`."""
-
-    @property
-    def view(self) -> AccountView:
-        """Users and groups as committed."""
-
-    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
-        """Make changes durable here, all or none."""
-
-
-class Floors(Protocol):
-    """What is used of :class:`beonss.core.names.description.Settings`."""
-
-    @property
-    def uid_floor(self) -> int:
-        """The lowest uid that is the cluster's."""
-
-    @property
-    def gid_floor(self) -> int:
-        """The lowest gid that is the cluster's."""
 
 
 class AccountOperations:

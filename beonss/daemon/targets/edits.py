@@ -21,9 +21,10 @@ from twisted.python.threadpool import ThreadPool
 from beonss.core.accounts.importing import Batch, group_changes, plan, user_changes
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import Source
-from beonss.core.replication.registers import Change, Register
+from beonss.core.replication.registers import Change
 from beonss.core.targets.delivery import State, states_of
 from beonss.core.targets.edits import AccountEdit, Findings, edit_changes
+from beonss.daemon.accounts.parts import Floors, Store
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.errors import BeonssError, MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
@@ -63,29 +64,6 @@ class Editable(Protocol):
 
     def looked(self, refused: Sequence[tuple[str, str, str]] = ()) -> None:
         """Note what was taken over, but for ``refused``: (kind, name, why)."""
-
-
-class Store(Protocol):
-    """What is used of :class:`beonss.daemon.accounts.state.Accounts`."""
-
-    @property
-    def view(self) -> AccountView:
-        """Users and groups as committed."""
-
-    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
-        """Make changes durable here, all or none."""
-
-
-class Floors(Protocol):
-    """What is used of :class:`beonss.core.names.description.Settings`."""
-
-    @property
-    def uid_floor(self) -> int:
-        """The lowest uid that is the cluster's."""
-
-    @property
-    def gid_floor(self) -> int:
-        """The lowest gid that is the cluster's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from beonss.core.accounts.importing import Batch, GroupRecord, UserRecord, group
 from beonss.core.passwords.attempts import Source as Asker
 from beonss.core.replication.registers import Change
 from beonss.core.targets import following
+from beonss.daemon.accounts.parts import Floors, Store
 from beonss.daemon.audit_trail import AuditTrail
-from beonss.daemon.targets.edits import CHUNK, Floors, InThread, Store, Taken, Told
+from beonss.daemon.targets.edits import CHUNK, InThread, Taken, Told
 from beonss.errors import BeonssError, Refused
 from beonss.targets.directory import DirectorySettings, DirectorySource, Reading
 from beonss.targets.journal import Entry, Journal, Mark
