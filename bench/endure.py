@@ -137,17 +137,6 @@ def asked_soundly(server: Server) -> float | None:
     return None
 
 
-def private(server: Server) -> float:
-    """Return the MiB that only the server's processes have: unlike Pss, it does not change with what else runs."""
-    total = 0
-    for pid in server.family():
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith(("Private_Clean:", "Private_Dirty:")):
-                    total += int(line.split()[1])
-    return total / 1024
-
-
 def endured(server: Server, seconds: float) -> int:
     """Put the server under load for so long; print what happened and return the exit code."""
     queries = hot_queries(server, server.directory / "queries")
@@ -177,7 +166,8 @@ def endured(server: Server, seconds: float) -> int:
                 unanswered += 1
             else:
                 waits.append(took)
-            memory.append(private(server))
+            # Unlike Pss, what only these processes have does not change with what else runs.
+            memory.append(server.memory("Private_Clean", "Private_Dirty"))
             print(f"\r{len(memory) * LOOK:5.0f} s  {memory[-1]:.1f} MiB ", end="", file=sys.stderr, flush=True)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 load.wait(LOOK)

@@ -122,12 +122,17 @@ class Server:
                 total += int((task / "schedstat").read_text().split()[0])
         return total / 1e9
 
-    def memory(self) -> float:
-        """Return MiB: the proportional set size, which counts shared pages once."""
+    def memory(self, *kinds: str) -> float:
+        """Return MiB of some kinds of pages (proc(5), smaps), of all its processes.
+
+        Args:
+            kinds: default: the proportional set size, which counts shared pages once.
+        """
+        wanted = tuple(f"{kind}:" for kind in kinds or ("Pss",))
         total = 0
         for pid in self.family():
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
+                if line.startswith(wanted):
                     total += int(line.split()[1])
         return total / 1024
 
