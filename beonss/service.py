@@ -29,6 +29,7 @@ from beonss.errors import BeonssError, ConfigurationError
 from beonss.net.activation import GivenSocket, inherited_sockets
 from beonss.net.ownlookups import disable_own_lookups
 from beonss.net.readiness import ServiceManager
+from beonss.store.garbage import uncollected
 from beonss.store.privileges import RunAs, check_state, find_user, give_up, provide_directory, step_down
 
 log = Logger()
@@ -407,7 +408,7 @@ def _prepare_dns(
         return None
     from beonss.daemon.dns.prepared import prepare  # noqa: PLC0415 - not for nodes
 
-    return prepare(reactor, settings, run_as, detached=detached, given=given)
+    return prepare(settings, run_as, detached=detached, given=given)
 
 
 def makeService(options: Options) -> service.IService:
@@ -432,7 +433,8 @@ def makeService(options: Options) -> service.IService:
                 # twistd changes this process later, and knows nothing of others: they would keep what it gives up.
                 settings = replace(settings, dns_workers=0)
             prepared = _prepare_dns(settings, run_as, given, detached=background)
-            from beonss.daemon.master import Master  # noqa: PLC0415
+            with uncollected():
+                from beonss.daemon.master import Master  # noqa: PLC0415
 
             daemon.part = Master(reactor, settings, fatal=daemon.fatal, given=given, prepared=prepared)
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from beonss.admin.check import read_description
-from beonss.core.names.explain import Explanation
+from beonss.core.names.explain import Explanation, explain
 from beonss.core.names.naming import Naming
 from beonss.core.names.patterns import Address
 from beonss.core.zones.forwarding_explain import elsewhere
@@ -48,7 +48,7 @@ def command(file: str, names: tuple[str, ...], asker: Address | None, as_json: b
 
 
 def _explained(naming: Naming, name: str, asker: Address | None) -> Explanation:
-    found = naming.describe(name, asker)
+    found = explain(naming, name, asker)
     text = None if found.found else elsewhere(naming, name)
     return found if text is None else replace(found, reasons=(*found.reasons, text))
 

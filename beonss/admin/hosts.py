@@ -7,6 +7,7 @@ from itertools import islice
 import click
 
 from beonss.admin.check import read_description
+from beonss.core.names.explain import explain
 from beonss.core.names.hostlist import expand
 from beonss.core.names.naming import Named, Naming
 from beonss.core.names.ranges import RangeError
@@ -71,7 +72,7 @@ def listed_lines(naming: Naming, listed: str, with_zone: bool) -> Iterator[str]:
 def _known(naming: Naming, name: str) -> tuple[Named, ...]:
     named = naming.find(name)
     if named is None:
-        reasons = "; ".join(naming.describe(name).reasons)
+        reasons = "; ".join(explain(naming, name).reasons)
         raise ConfigurationError(f"--nodes: there is no {name}: {reasons}")
     if named.number is not None and not named.network:
         return naming.networks_of(named.number)

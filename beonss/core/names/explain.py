@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from beonss.core.names.counterexamples import said
+from beonss.core.names.naming import Named, Naming
 from beonss.core.names.numbering import Rule
 from beonss.core.names.patterns import NODE, Address, AddressPattern, Field, NamePattern
 from beonss.core.names.ranges import RangeSet
@@ -15,9 +15,6 @@ from beonss.core.zones.overlay import StaticRecord
 from beonss.core.zones.overlay_explain import record_text, static_records, type_text
 from beonss.core.zones.overlay_zone import described_zones
 from beonss.core.zones.records import Record, RecordClass, RecordType, ReplyCode, domain, shown
-
-if TYPE_CHECKING:
-    from beonss.core.names.naming import Named, Naming
 
 #: More reasons than a person reads are not given.
 MAX_REASONS = 4
@@ -53,7 +50,7 @@ class Explanation:
     """
 
     asked: str
-    named: "Named | None"
+    named: Named | None
     facts: tuple[tuple[str, str], ...] = ()
     answers: tuple[DoorAnswer, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -64,7 +61,7 @@ class Explanation:
         return bool(self.facts)
 
 
-def explain(naming: "Naming", text: str, asker: Address | None = None) -> Explanation:
+def explain(naming: Naming, text: str, asker: Address | None = None) -> Explanation:
     """Explain a name or an address.
 
     Args:
@@ -91,7 +88,7 @@ def explain(naming: "Naming", text: str, asker: Address | None = None) -> Explan
     return Explanation(text, named, tuple(_facts(naming, text, named)), tuple(_answers(naming, text, named)))
 
 
-def _special(naming: "Naming", text: str, label: str, asker: Address | None) -> Explanation:
+def _special(naming: Naming, text: str, label: str, asker: Address | None) -> Explanation:
     who = f"asked from {asker}" if asker is not None else "asked by a stranger"
     if label == "master":
         order = ", ".join(f"{named.name} ({_joined(named.addresses)})" for named in naming.master_order(asker))
@@ -102,7 +99,7 @@ def _special(naming: "Naming", text: str, label: str, asker: Address | None) -> 
     return Explanation(text, named, (("meaning", fact),), tuple(_dns_answers(naming, "self", asker)))
 
 
-def _static(naming: "Naming", text: str, records: Sequence[StaticRecord]) -> Explanation:
+def _static(naming: Naming, text: str, records: Sequence[StaticRecord]) -> Explanation:
     facts = tuple(
         (f"static {type_text(each.record.type)}", f"[dns] records ({each.file}:{each.line})") for each in records
     )
@@ -117,7 +114,7 @@ def _static(naming: "Naming", text: str, records: Sequence[StaticRecord]) -> Exp
 # What is there
 
 
-def _facts(naming: "Naming", text: str, named: "Named") -> Iterator[tuple[str, str]]:
+def _facts(naming: Naming, text: str, named: Named) -> Iterator[tuple[str, str]]:
     label = naming.short(text)
     if label in named.aliases:
         yield "alias", f"{label} is an alias of {named.name}"
@@ -153,7 +150,7 @@ def _joined(addresses: Sequence[Address]) -> str:
     return ", ".join(map(str, addresses))
 
 
-def _answers(naming: "Naming", text: str, named: "Named") -> Iterator[DoorAnswer]:
+def _answers(naming: Naming, text: str, named: Named) -> Iterator[DoorAnswer]:
     label = naming.short(text)
     yield from _dns_answers(naming, label if label in named.aliases else named.name, None)
     zones = described_zones(naming)
@@ -171,7 +168,7 @@ def _answers(naming: "Naming", text: str, named: "Named") -> Iterator[DoorAnswer
             yield DoorAnswer("netgroup", f"getent netgroup {group}", (f"has {named.name}",))
 
 
-def _dns_answers(naming: "Naming", label: str, asker: Address | None) -> Iterator[DoorAnswer]:
+def _dns_answers(naming: Naming, label: str, asker: Address | None) -> Iterator[DoorAnswer]:
     zones = described_zones(naming)
     question = f"{label}.{naming.zone}"
     client = asker or naming.masters[0].addresses[0]
@@ -191,7 +188,7 @@ def _door(question: str, records: Sequence[Record], code: ReplyCode) -> DoorAnsw
 # What is not there
 
 
-def _why_no_name(naming: "Naming", text: str) -> Iterator[str]:
+def _why_no_name(naming: Naming, text: str) -> Iterator[str]:
     label = naming.short(text)
     if label is None:
         if not text.isascii():
@@ -232,7 +229,7 @@ def _loosely(pattern: NamePattern, label: str) -> list[str] | None:
     return None if match is None else list(match.groups())
 
 
-def _outside(naming: "Naming", rule: Rule, values: dict[str, int], by_number: bool, where: str) -> Iterator[str]:
+def _outside(naming: Naming, rule: Rule, values: dict[str, int], by_number: bool, where: str) -> Iterator[str]:
     """Say which coordinate is outside its range, or which combination of them does not exist."""
     blocks = (rule.counted,) if by_number else rule.blocks
     unknown = False
@@ -260,7 +257,7 @@ def _short(values: RangeSet) -> str:
     return text if len(text) <= 60 else text[:60].rpartition(",")[0] + ",..."
 
 
-def _why_no_address(naming: "Naming", address: Address) -> Iterator[str]:
+def _why_no_address(naming: Naming, address: Address) -> Iterator[str]:
     description = naming.description
     if not any(address in network for network in description.networks):
         yield f"it is outside the cluster's networks: {', '.join(map(str, description.networks))}"

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Literal
 
 from beonss.core.names.description import Description, HostEntry, Network, Settings, digest
-from beonss.core.names.explain import Explanation, explain
 from beonss.core.names.nameindex import Layout, NameIndex, Shape
 from beonss.core.names.numbering import Block, Interface, Rule
 from beonss.core.names.patterns import NODE, Address, AddressPattern, NamePattern
@@ -323,10 +322,6 @@ class Naming:
     def origin(self, named: Named) -> tuple[Rule, Interface, int] | None:
         """Return which rule, which of its networks and which of its members a node or derived host is."""
         return self._patterns.find(named.name)
-
-    def describe(self, text: str, asker: Address | None = None) -> Explanation:
-        """Explain a name or an address, or why there is none; see :mod:`beonss.core.names.explain`."""
-        return explain(self, text, asker)
 
     def patterns(self) -> Iterator[tuple[Rule, Interface, NamePattern]]:
         """Yield every name pattern with its rule and network."""

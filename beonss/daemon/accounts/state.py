@@ -25,6 +25,7 @@ from beonss.core.replication.registers import Change, Context, Register, covers
 from beonss.errors import StoreError, Unavailable
 from beonss.store.answers import Buffered
 from beonss.store.database import Database
+from beonss.store.garbage import uncollected
 from beonss.store.rows import Packing
 from beonss.store.writer import Jobs
 
@@ -507,13 +508,8 @@ def _load(database: Database) -> _Loaded:
     view, packing = AccountView(), Packing()
     # Nothing of it is ever garbage that only the collector finds. It must neither look at it again and again while it
     # grows, nor later: each full collection would stop names and lookups for a second.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with uncollected():
         view.load(database.packed(packing))
-    finally:
-        if collecting:
-            gc.enable()
     if packing.count > MANY:
         gc.freeze()
     return _Loaded(view, packing.high, database.vector())

@@ -4,24 +4,21 @@ It goes the way that :class:`beonss.daemon.master.Master` will go in a moment, a
 loaded once for the daemon and for the processes that are forked afterwards; it reads no key.
 """
 
-import secrets
-import time
-from typing import Any
-
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from beonss.core.cluster.endpoints import DNS_PORT, Endpoint
 from beonss.core.names.naming import Naming
 from beonss.core.replication.publication import Published
-from beonss.daemon.dns.served_zones import ServedZones
+from beonss.core.zones.forwarding_plan import master_plan
+from beonss.daemon.dns.loaded_zones import load_zones
 from beonss.daemon.replication.description import prove, read_description
 from beonss.daemon.settings import MasterSettings
 from beonss.errors import BeonssError
-from beonss.net.dns.forward import forwarder_of_master
 from beonss.net.dns.native import packed_networks, why_pure
-from beonss.store.kept_core import CoreOf, KeptCore
+from beonss.store.kept_core import SERIALS, CoreOf, KeptCore
 from beonss.store.keys import MEMBER_CERTIFICATE
+from beonss.store.serials import load_serials
 from beonss.wire.name_image import name_image
 
 LOOPBACK = "127.0.0.1"
@@ -39,11 +36,10 @@ def usual_endpoints(naming: Naming, name: str) -> tuple[Endpoint, ...]:
     return tuple(Endpoint(host, DNS_PORT) for host in hosts)
 
 
-def compiled_zones(reactor: Any, settings: MasterSettings, first: Published | None) -> KeptCore | None:
+def compiled_zones(settings: MasterSettings, first: Published | None) -> KeptCore | None:
     """Return what the daemon will serve, compiled; None if that cannot be told or done so early.
 
     Args:
-        reactor: the reactor; nothing is begun with it.
         settings: the command line.
         first: the description that comes first; None for the file.
     """
@@ -51,13 +47,7 @@ def compiled_zones(reactor: Any, settings: MasterSettings, first: Published | No
         return None
     try:
         naming = read_description(settings.description)[1] if first is None else prove(first)
-        zones = ServedZones(
-            reactor,
-            description=settings.description,
-            state=settings.state,
-            now=time.time,
-            new_id=_no_id,
-        ).load(naming, settled=True)
+        zones = load_zones(naming, settings.description.parent, load_serials(settings.state / SERIALS), settled=True)
         name = _own_name(settings)
         image = name_image(zones.edition.zones)
     except (BeonssError, OSError, ValueError, IndexError):
@@ -65,13 +55,13 @@ def compiled_zones(reactor: Any, settings: MasterSettings, first: Published | No
         return None
     if image is None or all(spec.name != name for spec in naming.masters):
         return None
-    forwarder = forwarder_of_master(naming)
+    plan = master_plan(naming)
     return KeptCore(
         CoreOf("", naming.version, ""),
         usual_endpoints(naming, name) if settings.dns is None else settings.dns,
         image,
         name.encode("ascii"),
-        b"" if forwarder is None else packed_networks(forwarder.plan.networks),
+        b"" if plan is None else packed_networks(plan.networks),
     )
 
 
@@ -80,8 +70,3 @@ def _own_name(settings: MasterSettings) -> str:
     certificate = x509.load_pem_x509_certificate((settings.state / MEMBER_CERTIFICATE).read_bytes())
     name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
     return name if isinstance(name, str) else name.decode("ascii")
-
-
-def _no_id() -> int:
-    # Nobody is notified from here.
-    return secrets.randbits(16)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.replication.publication import DESCRIPTION, KEPT, SERIAL, Published
@@ -22,6 +22,7 @@ from beonss.net.dns.worker_early import answer_early, early_core
 from beonss.net.dns.worker_forks import fork_off, serve_forks
 from beonss.net.dns.worker_sockets import Place, bind_places, close_places
 from beonss.store.firststart import MADE
+from beonss.store.garbage import uncollected
 from beonss.store.glimpse import glimpse
 from beonss.store.kept_core import SERIALS, CoreOf, KeptCore, load_core, serials_digest
 from beonss.store.privileges import RunAs, give_up
@@ -77,7 +78,6 @@ class Prepared:
 
 
 def prepare(
-    reactor: Any,
     settings: MasterSettings,
     run_as: RunAs | None,
     *,
@@ -87,13 +87,12 @@ def prepare(
     """Fork the process that makes DNS processes, and before it, if that can be, one that answers at once.
 
     Args:
-        reactor: the reactor; nothing is begun with it.
         settings: the command line.
         run_as: the user that this process has become but for what opening ports needs; no child opens any.
         detached: the daemon goes into the background, so nothing must hold its terminal.
         given: sockets that were handed over: then nothing is answered early, for the system has queued what came.
     """
-    core = None if given else first_core(reactor, settings)
+    core = None if given else first_core(settings)
     early = None if core is None else _answer_early(core, settings, run_as, detached=detached)
     ours, its = channel_pair()
 
@@ -114,11 +113,10 @@ def prepare(
     return prepared
 
 
-def first_core(reactor: Any, settings: MasterSettings) -> KeptCore | None:
+def first_core(settings: MasterSettings) -> KeptCore | None:
     """Return the compiled zones that this run begins with, None if they cannot be told so early.
 
     Args:
-        reactor: the reactor; nothing is begun with it.
         settings: the command line.
     """
     database = settings.state / DATABASE
@@ -135,9 +133,10 @@ def first_core(reactor: Any, settings: MasterSettings) -> KeptCore | None:
         kept = kept_core(settings, CoreOf(first.digest, first.version, serials))
         if kept is not None:
             return kept
-    from beonss.daemon.dns.first_zones import compiled_zones  # noqa: PLC0415 - a fifth of a second
+    with uncollected():
+        from beonss.daemon.dns.first_zones import compiled_zones  # noqa: PLC0415 - a fifth of a second
 
-    return compiled_zones(reactor, settings, first)
+        return compiled_zones(settings, first)
 
 
 def kept_core(settings: MasterSettings, of: CoreOf) -> KeptCore | None:

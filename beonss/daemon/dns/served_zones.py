@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +11,17 @@ from twisted.logger import Logger
 
 from beonss.core.names.naming import Naming
 from beonss.core.zones.records import DomainName
-from beonss.core.zones.transfer import Edition, catalog
-from beonss.core.zones.transfer_serials import Served, choose_serials
+from beonss.core.zones.transfer import Edition
+from beonss.core.zones.transfer_serials import Served
+from beonss.daemon.dns.loaded_zones import Loaded, load_zones
 from beonss.daemon.dns.notify import Notifier
-from beonss.errors import ConfigurationError, StoreError
+from beonss.errors import StoreError
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import Transfers
 from beonss.store.kept_core import SERIALS
 from beonss.store.serials import load_serials, save_serials
-from beonss.store.zonefiles import load_keys, load_overlay
-from beonss.wire.tsig import Key
 
 log = Logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Zones that can be put in force.
-
-    Attributes:
-        edition: the zones.
-        keys: keys of secondaries, by name in lower case.
-        served: what is to be remembered of their serials.
-        alarms: what an administrator must be told.
-    """
-
-    edition: Edition
-    keys: Mapping[DomainName, Key]
-    served: Mapping[DomainName, Served]
-    alarms: tuple[str, ...] = ()
 
 
 class ServedZones:
@@ -84,27 +65,8 @@ class ServedZones:
         self._edition: Edition | None = None
 
     def load(self, naming: Naming, *, settled: bool = False) -> Loaded:
-        """Read what belongs to a description and choose the serials.
-
-        Args:
-            naming: the description.
-            settled: it is what the cluster has, so a serial that has not risen is raised here, with an alarm.
-
-        Raises:
-            ConfigurationError: a file has mistakes; or, unless it is settled, a zone that secondaries have has
-                changed and its serial has not risen.
-        """
-        settings = naming.description.dns
-        keys = load_keys(naming, self._directory)
-        edition = Edition(naming, load_overlay(naming, self._directory))
-        if settings.catalog is not None:
-            listed = catalog(settings.catalog, edition.zones.apexes, naming.version)
-            edition = Edition(naming, edition.overlay + listed)
-        choice = choose_serials(edition, self._served, guarded=bool(settings.grants))
-        if choice.stale and not settled:
-            raise ConfigurationError("; ".join(choice.stale))
-        serials = {apex: served.serial for apex, served in choice.served.items()}
-        return Loaded(edition.with_serials(serials), keys, choice.served, choice.stale)
+        """Read what belongs to a description and choose the serials; see :func:`.loaded_zones.load_zones`."""
+        return load_zones(naming, self._directory, self._served, settled=settled)
 
     def changes(self, loaded: Loaded) -> bool:
         """Say whether zones or keys differ from those in force."""

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beonss.core.names.explain import explain
 from beonss.wire.description import parse
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -15,7 +16,7 @@ SCYLD = parse((EXAMPLES / "scyld.toml").read_bytes(), "scyld.toml")
 
 
 def test_a_node_has_its_rule_its_lines_and_every_door() -> None:
-    explanation = FELLOWSHIP.describe("R01N07.fellow.aero.org")
+    explanation = explain(FELLOWSHIP, "R01N07.fellow.aero.org")
     facts = dict(explanation.facts)
     assert facts["rule"] == "r{rack:02}n{slot:02} <-> 10.5.{rack}.{slot} (fellowship.toml:25)"
     assert facts["ranges"] == "rack 1, slot 1-8 (fellowship.toml:29)"
@@ -29,14 +30,14 @@ def test_a_node_has_its_rule_its_lines_and_every_door() -> None:
 
 
 def test_an_alias_says_whose_it_is() -> None:
-    explanation = FELLOWSHIP.describe("nis")
+    explanation = explain(FELLOWSHIP, "nis")
     assert explanation.facts[0] == ("alias", "nis is an alias of frodo")
     assert any(answer.door == "ethers" for answer in explanation.answers)
     assert "nis.fellow.aero.org 3600 CNAME frodo.fellow.aero.org" in explanation.answers[0].answers
 
 
 def test_another_network_of_a_node_points_to_the_node() -> None:
-    facts = dict(SCYLD.describe("10.54.101.5").facts)
+    facts = dict(explain(SCYLD, "10.54.101.5").facts)
     assert facts["name"] == "n5-ib.beowulf.example.org (node 5, network ib)"
     assert facts["also"] == "n5 10.54.1.5"
 
@@ -44,11 +45,11 @@ def test_another_network_of_a_node_points_to_the_node() -> None:
 def test_master_and_self_depend_on_the_asker() -> None:
     asker = ip_address("10.5.0.2")
     assert (
-        "asked from 10.5.0.2: gamgee (10.5.0.2), frodo" in dict(FELLOWSHIP.describe("master", asker).facts)["meaning"]
+        "asked from 10.5.0.2: gamgee (10.5.0.2), frodo" in dict(explain(FELLOWSHIP, "master", asker).facts)["meaning"]
     )
-    assert "asked by a stranger: frodo" in dict(FELLOWSHIP.describe("master").facts)["meaning"]
-    assert dict(FELLOWSHIP.describe("self", asker).facts)["meaning"] == "whoever asks; asked from 10.5.0.2: gamgee"
-    assert FELLOWSHIP.describe("self").answers == ()
+    assert "asked by a stranger: frodo" in dict(explain(FELLOWSHIP, "master").facts)["meaning"]
+    assert dict(explain(FELLOWSHIP, "self", asker).facts)["meaning"] == "whoever asks; asked from 10.5.0.2: gamgee"
+    assert explain(FELLOWSHIP, "self").answers == ()
 
 
 @pytest.mark.parametrize(
@@ -74,21 +75,21 @@ def test_master_and_self_depend_on_the_asker() -> None:
     ],
 )
 def test_what_is_not_there_says_why(asked: str, reason: str) -> None:
-    explanation = FELLOWSHIP.describe(asked)
+    explanation = explain(FELLOWSHIP, asked)
     assert not explanation.found
     assert explanation.named is None
     assert reason in explanation.reasons
 
 
 def test_a_running_number_that_does_not_exist() -> None:
-    assert SCYLD.describe("n384").reasons == ("node 384 is outside 0-383 (n{node}, line 22)",)
-    assert SCYLD.describe("n05").reasons == ("n05 is not how it is written: n5",)
-    assert "node 384 is outside 0-383 (10.54.1.0 - 10.54.2.127, line 22)" in SCYLD.describe("10.54.2.128").reasons
-    assert SCYLD.describe("10.54.0.7").reasons == ("no rule and no host has it",)
+    assert explain(SCYLD, "n384").reasons == ("node 384 is outside 0-383 (n{node}, line 22)",)
+    assert explain(SCYLD, "n05").reasons == ("n05 is not how it is written: n5",)
+    assert "node 384 is outside 0-383 (10.54.1.0 - 10.54.2.127, line 22)" in explain(SCYLD, "10.54.2.128").reasons
+    assert explain(SCYLD, "10.54.0.7").reasons == ("no rule and no host has it",)
 
 
 @given(st.text(max_size=40) | st.ip_addresses().map(str) | st.from_regex(r"\A[rn]?[0-9]{0,12}n?[0-9]{0,70}\Z"))
 def test_any_question_is_answered(text: str) -> None:
     """Found or not, there is something to say, and it never fails."""
-    explanation = FELLOWSHIP.describe(text)
+    explanation = explain(FELLOWSHIP, text)
     assert bool(explanation.facts) != bool(explanation.reasons)

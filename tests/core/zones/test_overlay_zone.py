@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.dns_names import Names
 from support.overlaid import write_cluster
 
+from beonss.core.names.explain import explain
 from beonss.core.zones.overlay import Overlay
 from beonss.core.zones.overlay_check import check_overlay
 from beonss.core.zones.overlay_zone import OverlaidZones, PartialZones, described_zones
@@ -399,12 +400,12 @@ def test_a_node_denies_what_is_not_where_no_zone_file_is_named(tmp_path):
 def test_static_names_are_explained_with_their_lines(tmp_path):
     path = write_cluster(tmp_path)
     naming = parse(path.read_bytes(), "cluster.toml")
-    found = naming.describe("_slurmctld._tcp")
+    found = explain(naming, "_slurmctld._tcp")
     assert found.found
     assert found.facts[0] == ("static SRV", "[dns] records (cluster.toml:29)")
     assert found.answers[0].answers[0] == f"_slurmctld._tcp.{ZONE} 3600 SRV 0 0 6817 frodo.{ZONE}"
-    assert naming.describe(f"odd.{ZONE}").answers[0].answers == (f"odd.{ZONE} 3600 TYPE65280 \\# 4 0a000001",)
+    assert explain(naming, f"odd.{ZONE}").answers[0].answers == (f"odd.{ZONE} 3600 TYPE65280 \\# 4 0a000001",)
     for name in ("mail", "deep.down.here", "sub", "home", "old", f"outside.{ZONE}."):
-        assert naming.describe(name).found
-    assert not naming.describe("down.here").found
-    assert not naming.describe("a..b").found
+        assert explain(naming, name).found
+    assert not explain(naming, "down.here").found
+    assert not explain(naming, "a..b").found
