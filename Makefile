@@ -6,6 +6,8 @@ SHELL := /bin/sh
 .PHONY: help demo test lint types man format coverage venv servers native bench-dns bench-accounts clean sim
 
 BIN := .venv/bin
+# A daemon that compiles all its modules at each start is not what is installed anywhere.
+unexport PYTHONDONTWRITEBYTECODE
 # make demo KEEP=1 leaves the demonstration cluster running; make test ARGS='-k dns' narrows a test run.
 KEEP ?=
 ARGS ?=

@@ -7,6 +7,7 @@ from beonss.errors import PeerError
 from beonss.net.asking import AskingConnection, check_greeting, take_roster
 from beonss.net.connection import Timing
 from beonss.net.parts import Members, Replica
+from beonss.net.pull_turns import PullTurns
 from beonss.wire.sync import Acknowledge, Compare, End, Event, Heartbeat, Hello, Message, Page, Refusal, RosterUpdate
 
 #: Seconds to gather moves of our vector before telling them.
@@ -23,6 +24,10 @@ class Asker(Protocol):
     @property
     def replica(self) -> Replica:
         """The registers held here."""
+
+    @property
+    def turns(self) -> PullTurns:
+        """Whom to ask first."""
 
     def hello(self, role: str) -> Hello:
         """Return our greeting, the roster in it."""
@@ -94,7 +99,7 @@ class PullConnection(AskingConnection):
             raise PeerError(f"{self.name} calls itself {hello.name}")
         self.establish()
         self.asker.reached(self.name, hello)
-        self.ask(wait=False)
+        self.asker.turns.wait(self).addCallback(lambda _: self.ask(wait=False))
 
     def ask(self, *, wait: bool) -> None:
         """Ask, and remember what that acknowledged."""
@@ -105,8 +110,10 @@ class PullConnection(AskingConnection):
         if page.number != self._expected:
             raise PeerError(f"page {page.number} came where page {self._expected} was due")
         self._expected += 1
+        self.asker.turns.progress(self)
         await self.asker.replica.merge(page.rows, page.vector)
         if page.vector is not None:
+            self.asker.turns.end(self)
             self.asker.pulled(self.name, page.vector)
             self.ask(wait=True)
 
@@ -134,6 +141,7 @@ class PullConnection(AskingConnection):
             self.send(RosterUpdate(roster.document, tuple(roster.acceptances.values())))
 
     def ended(self) -> None:
-        """Tell nobody anything more."""
+        """Tell nobody anything more, and let others ask."""
+        self.asker.turns.end(self)
         if self._gathering is not None and self._gathering.active():
             self._gathering.cancel()

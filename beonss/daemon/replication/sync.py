@@ -31,6 +31,7 @@ from beonss.net.calling import Caller
 from beonss.net.connection import Timing
 from beonss.net.nodefeed import NodeFeed
 from beonss.net.parts import NodeRequests
+from beonss.net.pull_turns import PullTurns
 from beonss.net.sockets import listening_socket
 from beonss.net.sync_client import PullConnection
 from beonss.net.sync_port import Caps, SyncPort
@@ -73,6 +74,7 @@ class Sync:
     Attributes:
         book: what is known of the others, and alarms.
         boot_id: this start of the process.
+        turns: whom to ask first.
     """
 
     log = Logger()
@@ -98,6 +100,7 @@ class Sync:
         self.identity = identity
         self.membership = membership
         self.replica = accounts
+        self.turns = PullTurns(reactor)
         self.requests: NodeRequests = requests if requests is not None else {}
         self.member_requests: NodeRequests = member_requests if member_requests is not None else {}
         self.node_allowed = node_allowed
