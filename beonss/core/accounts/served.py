@@ -82,24 +82,6 @@ def user_of(identifier: str, cells: Cells) -> User:
     )
 
 
-def same_user(identifier: str, one: Cells, other: Cells) -> bool:
-    """Say whether two sets of registers make the same user, reading no more than what differs."""
-    if value_in(one, ENTRY) != value_in(other, ENTRY):
-        return user_of(identifier, one) == user_of(identifier, other)
-    aging, lock = ((value_in(one, field), value_in(other, field)) for field in (AGING, LOCK))
-    return (
-        (aging[0] == aging[1] or aging_of(aging[0]) == aging_of(aging[1]))
-        and (lock[0] == lock[1] or locked_by(lock[0]) == locked_by(lock[1]))
-        and _same_password(one, other)
-    )
-
-
-def _same_password(one: Cells, other: Cells) -> bool:
-    if value_in(one, PASSWORD) == value_in(other, PASSWORD) and cell_at(one, RENEWAL) < 0 > cell_at(other, RENEWAL):
-        return True
-    return password_of(one) == password_of(other)
-
-
 def password_of(cells: Cells) -> Password | None:
     """Return a user's password; one that cannot be read is none.
 

@@ -15,7 +15,7 @@ from beonss.core.accounts.claims import ClaimIndex
 from beonss.core.accounts.entries import ENTRY, MEMBER_PREFIX, GroupEntry, Kind, Presence, UserEntry
 from beonss.core.accounts.objects import CLAIMING_FIELDS, AccountObject, Shown, is_member
 from beonss.core.accounts.plain import plain_group
-from beonss.core.accounts.served import Conflict, Group, User, same_user, user_of
+from beonss.core.accounts.served import Conflict, Group, User, user_of
 from beonss.core.replication.packed import Cells, Source
 from beonss.core.replication.registers import Key, Register
 
@@ -227,13 +227,10 @@ class AccountView:
             for field in found.names():
                 if field.startswith(MEMBER_PREFIX):
                     self._note_member(found, field)
-        self._settle(entered, rest, set(), set())
+        self._settle(entered, rest, set())
 
-    def apply(self, rows: Iterable[Register]) -> set[str]:
-        """Merge registers in; return the ids of the users and groups that are now served differently.
-
-        The order of the rows, repeats and rows that lose do not matter.
-        """
+    def apply(self, rows: Iterable[Register]) -> None:
+        """Merge registers in. Their order, repeats and those that lose do not matter."""
         touched: set[AccountObject] = set()
         users: set[AccountObject] = set()
         groups: set[AccountObject] = set()
@@ -250,7 +247,9 @@ class AccountView:
                 users.add(found)
         entered: list[AccountObject] = []
         rest = {found for found in touched if not self._enter(found, entered)}
-        return self._settle(entered, rest, users, groups)
+        for found in users - touched:
+            found.shown = _as_user(found)
+        self._settle(entered, rest, groups)
 
     def _take(self, row: Register) -> AccountObject | None:
         object_id, field = row.key
@@ -290,17 +289,16 @@ class AccountView:
         self,
         entered: list[AccountObject],
         touched: set[AccountObject],
-        users: set[AccountObject],
         groups: set[AccountObject],
-    ) -> set[str]:
-        """Bring the claims up to date, then who is served; return the ids of those that are served differently.
+    ) -> None:
+        """Bring the claims up to date, then who is served.
 
         Args:
             entered: new ones that are served already.
             touched: others that may claim something else now.
-            users: of whom something else changed.
-            groups: likewise.
+            groups: of which something else changed.
         """
+        users: set[AccountObject] = set()
         for found in entered:
             groups.update(self._listing(found))
         for found in touched:
@@ -310,42 +308,29 @@ class AccountView:
                 elif affected.kind == "group" or affected.shown is not None:
                     groups.add(affected)
         self._now = None
-        changed = self._serve_users(users, groups) | self._serve_groups(groups)
-        for found in entered:
-            # Unless another that came with it turned out to own what it claims.
-            (changed.discard if found.shown is None else changed.add)(found.id)
-        return changed
+        self._serve_users(users, groups)
+        self._serve_groups(groups)
 
-    def _serve_users(self, users: set[AccountObject], groups: set[AccountObject]) -> set[str]:
+    def _serve_users(self, users: set[AccountObject], groups: set[AccountObject]) -> None:
         """Decide who is served; add to ``groups`` those whose list of member names that changes."""
-        changed: set[str] = set()
         for found in users:
             old, new = found.shown, None
             if found.kind == "user" and self._claims.owns_all(found):
-                # A dict of many registers changes: the user as it is has to be kept beside it.
-                new = found.fields if isinstance(found.fields, tuple) else user_of(found.id, found.cells())
+                new = _as_user(found)
             found.shown = new
-            if _same(found.id, old, new):
-                continue
-            changed.add(found.id)
             self._served["user"] += (new is not None) - (old is not None)
             if found.id in self._memberships and _name(found.id, old) != _name(found.id, new):
                 groups.update(self._listing(found))
-        return changed
 
-    def _serve_groups(self, groups: set[AccountObject]) -> set[str]:
-        changed: set[str] = set()
+    def _serve_groups(self, groups: set[AccountObject]) -> None:
         for found in groups:
             new = None
             if found.kind == "group" and self._claims.owns_all(found):
                 members = (self._objects.get(user_id) for user_id in found.members)
                 names = sorted(user.name for user in members if user is not None and _shows_user(user))
                 new = Group(found.id, GroupEntry(found.name, found.number), tuple(names))
-            if new != found.shown:
-                changed.add(found.id)
-                self._served["group"] += (new is not None) - (found.shown is not None)
-                found.shown = new
-        return changed
+            self._served["group"] += (new is not None) - (found.shown is not None)
+            found.shown = new
 
     def _listing(self, found: AccountObject) -> tuple[AccountObject, ...]:
         return self._memberships.get(found.id, ())
@@ -353,6 +338,11 @@ class AccountView:
 
 def _shows_user(found: AccountObject) -> bool:
     return found.shown is not None and not isinstance(found.shown, Group)
+
+
+def _as_user(found: AccountObject) -> Shown:
+    # A dict of many registers changes: the user as it is has to be kept beside it.
+    return found.fields if isinstance(found.fields, tuple) else user_of(found.id, found.cells())
 
 
 def _user(found: AccountObject | None) -> User | None:
@@ -372,12 +362,3 @@ def _group(found: AccountObject | None) -> Group | None:
 def _name(identifier: str, shown: Shown) -> str | None:
     user = _made(identifier, shown)
     return None if user is None else user.entry.name
-
-
-def _same(identifier: str, one: Shown, other: Shown) -> bool:
-    """Say whether a user is served the same before and after."""
-    if one is other:
-        return True
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return same_user(identifier, one, other)
-    return _made(identifier, one) == _made(identifier, other)
