@@ -107,6 +107,7 @@ class LdapTarget:
     def __init__(self, settings: LdapSettings) -> None:
         self.settings = settings
         self.name = settings.name
+        self.mode: str = settings.mode
         self._journal = Journal(settings.journal)
         self._foreign: dict[str, str] = {}
         #: Account id -> marks of values that the cluster gave it lately; filled by the reactor's thread.

@@ -8,7 +8,7 @@ cpasswd again, and is told so. Directories of mode ``refuse`` are asked before a
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -20,9 +20,23 @@ from beonss.core.accounts.entries import Password
 from beonss.core.accounts.view import AccountView
 from beonss.core.targets.delivery import Outcome, UserState, states_of
 from beonss.errors import BeonssError, Refused, Unavailable
-from beonss.targets.ldap import LdapTarget
 
 InThread = Callable[..., "Deferred[Any]"]
+
+
+@runtime_checkable
+class TakesFromUser(Protocol):
+    """A target to which a change can be brought as the user; :class:`beonss.targets.ldap.LdapTarget` is one.
+
+    Attributes:
+        mode: ``exop``: it must be brought so; ``refuse``: it must agree before anything is changed.
+    """
+
+    name: str
+    mode: str
+
+    def change_as_user(self, state: UserState, old: bytes, new: bytes) -> Outcome:
+        """Change the password there; blocking."""
 
 
 class DirectChanges:
@@ -47,9 +61,9 @@ class DirectChanges:
         again: Callable[[str, str], object],
         in_thread: InThread | None = None,
     ) -> None:
-        directories = [target for target in targets if isinstance(target, LdapTarget)]
-        self._targets = [target for target in directories if target.settings.mode == "exop"]
-        self._judges = [target for target in directories if target.settings.mode == "refuse"]
+        directories = [target for target in targets if isinstance(target, TakesFromUser)]
+        self._targets = [target for target in directories if target.mode == "exop"]
+        self._judges = [target for target in directories if target.mode == "refuse"]
         self._view = view
         self._again = again
         self._pool: ThreadPool | None = None

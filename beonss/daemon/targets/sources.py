@@ -7,7 +7,7 @@ What was taken over is remembered after it was committed, so a crash repeats and
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
@@ -23,17 +23,19 @@ from beonss.daemon.accounts.parts import Floors, Store
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.targets.edits import CHUNK, InThread, Taken, Told
 from beonss.errors import BeonssError, Refused
-from beonss.targets.directory import DirectorySettings, DirectorySource, Reading
 from beonss.targets.journal import Entry, Journal, Mark
+
+if TYPE_CHECKING:
+    from beonss.targets.directory import DirectorySettings, DirectorySource, Reading
 
 
 class Source(Protocol):
     """What is read; :class:`beonss.targets.directory.DirectorySource` is one."""
 
-    settings: DirectorySettings
+    settings: "DirectorySettings"
     name: str
 
-    def read(self, *, full: bool) -> Reading:
+    def read(self, *, full: bool) -> "Reading":
         """Read what changed since the last time, or everything."""
 
 
@@ -59,7 +61,7 @@ class Sources:
         self,
         reactor: Any,
         accounts: Store,
-        settings: Sequence[DirectorySettings],
+        settings: "Sequence[DirectorySettings]",
         *,
         floors: Callable[[], Floors],
         machine: str,
@@ -83,7 +85,7 @@ class Sources:
             one.name: Followed(
                 reactor,
                 accounts,
-                DirectorySource(one),
+                _source(one),
                 floors=floors,
                 author=f"source {one.name}@{machine}",
                 clock=clock,
@@ -214,7 +216,7 @@ class Followed:
         await self._lock.acquire()
         self._asker = asker
         try:
-            reading: Reading = await self._in_thread(self._source.read, full=full)
+            reading = await self._in_thread(self._source.read, full=full)
             gone = self._missing(reading) if reading.full else following.Missing()
             if gone.alarm and not shrink:
                 self._fail(
@@ -248,7 +250,7 @@ class Followed:
             )
         return Taken(texts, tuple((kind, name, why) for (kind, name), why in self._refused.items()))
 
-    def _missing(self, reading: Reading) -> following.Missing:
+    def _missing(self, reading: "Reading") -> following.Missing:
         users = {record.entry.name for record in reading.users} | reading.refused
         groups = {record.entry.name for record in reading.groups} | reading.refused
         known = [[name for name, _ in self._journal.names(kind)] for kind in ("user", "group")]
@@ -370,3 +372,10 @@ class Followed:
 
 def _base(record: UserRecord | GroupRecord) -> str:
     return following.user_base(record) if isinstance(record, UserRecord) else following.group_base(record)
+
+
+def _source(settings: "DirectorySettings") -> "DirectorySource":
+    # What speaks LDAP takes memory and time to load that a master without directories is spared.
+    from beonss.targets.directory import DirectorySource  # noqa: PLC0415
+
+    return DirectorySource(settings)

@@ -4,15 +4,17 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beonss.core.names.description import Settings
 from beonss.daemon.targets.deliveries import Target
 from beonss.errors import ConfigurationError, StoreError
 from beonss.store.statefile import read_file
 from beonss.targets.accountfiles import FILES
-from beonss.targets.directory import DirectorySettings
 from beonss.targets.files import FilesTarget
-from beonss.targets.settings import MAX_BYTES, open_targets, parse, parse_sources
+
+if TYPE_CHECKING:
+    from beonss.targets.directory import DirectorySettings
 
 
 def read_targets(path: Path | None, state: Path, settings: Settings) -> list[Target]:
@@ -29,16 +31,21 @@ def read_targets(path: Path | None, state: Path, settings: Settings) -> list[Tar
     """
     if path is None:
         return []
+    # What speaks LDAP takes memory and time to load that a master without a file is spared.
+    from beonss.targets.settings import open_targets, parse, parse_sources  # noqa: PLC0415
+
     data, journals = _data(path), _journals(state)
     parse_sources(data, str(path), journals)
     named = parse(data, str(path), journals, uid_floor=settings.uid_floor, gid_floor=settings.gid_floor)
     return list(open_targets(named))
 
 
-def read_sources(path: Path | None, state: Path, settings: Settings) -> tuple[DirectorySettings, ...]:
+def read_sources(path: Path | None, state: Path, settings: Settings) -> "tuple[DirectorySettings, ...]":
     """Return the sources; arguments and errors as for :func:`read_targets`."""
     if path is None:
         return ()
+    from beonss.targets.settings import parse_sources  # noqa: PLC0415
+
     return parse_sources(
         _data(path), str(path), _journals(state), uid_floor=settings.uid_floor, gid_floor=settings.gid_floor
     )
@@ -74,6 +81,8 @@ def _is_foreign(file: Path) -> bool:
 
 
 def _data(path: Path) -> bytes:
+    from beonss.targets.settings import MAX_BYTES  # noqa: PLC0415
+
     try:
         data = read_file(path, MAX_BYTES)
     except StoreError as error:
