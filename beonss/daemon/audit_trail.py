@@ -42,9 +42,10 @@ class AuditTrail:
             source: from where; words where no program asked.
             fields: more of :data:`beonss.store.audit.FIELDS`.
         """
-        key = source.key if isinstance(source, Source) else source
-        if fields.get("code") in CHEAP and not self._news.told_now((event, user, key)):
-            return
+        if fields.get("code") in CHEAP:
+            key = source.key if isinstance(source, Source) else source
+            if not self._news.told_now((event, user, key)):
+                return
         try:
             self._audit.record(event, user=user, source=str(source), **fields)
         except StoreError:

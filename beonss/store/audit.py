@@ -20,6 +20,7 @@ FIELDS = frozenset({
 })  # fmt: skip
 #: Characters of one value; names come from outside.
 LONGEST = 512
+_JSON = json.JSONEncoder(separators=(",", ":"))
 #: Lines read at a time; one that has every field filled has some kilobytes at the most.
 LINES = 1000
 #: Bytes at the end of a log in which its last lines are looked for.
@@ -152,7 +153,7 @@ def _line(first: Mapping[str, str | int | float | bool | None], fields: Mapping[
     if not fields.keys() <= FIELDS:
         raise ValueError(f"the audit log has no fields {sorted(fields.keys() - FIELDS)}")
     line = {**first, **{name: _short(value) for name, value in fields.items() if value is not None}}
-    return json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
+    return _JSON.encode(line).encode("ascii") + b"\n"
 
 
 def _short(value: str | int | bool | None) -> str | int | bool | None:

@@ -200,7 +200,7 @@ def text_parameter(parameters: Mapping[str, Any], name: str, limit: int = 256) -
 
 def _line(value: Mapping[str, Any]) -> bytes:
     try:
-        line = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+        line = _ENCODER.encode(value).encode("ascii") + b"\n"
     except (TypeError, RecursionError) as error:
         raise ValueError(f"a message for the control socket is nothing JSON can say: {error}") from None
     if len(line) > MAX_LINE:
@@ -210,7 +210,7 @@ def _line(value: Mapping[str, Any]) -> bytes:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line, parse_constant=_refuse_constant)
+        value = _DECODER.decode(str(line, "utf-8"))
     except (ValueError, RecursionError):
         raise MalformedError("a line on the control socket is no JSON") from None
     if not isinstance(value, dict):
@@ -220,6 +220,10 @@ def _object(line: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)  # NaN and the infinities are not JSON (RFC 8259 section 6)
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _name(value: object, member: str) -> str:

@@ -46,8 +46,19 @@ def find_user(view: AccountView, name: str) -> User:
     """
     user = view.user(name)
     if user is None:
-        raise Refused("unknown-user", f"there is no user {name!r}")
+        raise _no_user(name)
     return user
+
+
+def _user_id(view: AccountView, name: str) -> str:
+    found = view.user_id(name)
+    if found is None:
+        raise _no_user(name)
+    return found
+
+
+def _no_user(name: str) -> Refused:
+    return Refused("unknown-user", f"there is no user {name!r}")
 
 
 def find_group(view: AccountView, name: str) -> Group:
@@ -129,13 +140,13 @@ def set_password(view: AccountView, name: str, password: Password) -> list[Chang
         Refused: ``unknown-user`` or ``bad-hash``.
     """
     _check_password(password)
-    user = find_user(view, name)
-    key = Key(user.id, PASSWORD)
+    key = Key(_user_id(view, name), PASSWORD)
     changes = _set(view, key, password)
-    old = view.register(key)
-    if not changes and old is not None and user.password != password:
-        # It is so in the register, and a renewal is demanded of it: written again it is another, which needs none.
-        return [Change(key, old.value, old.stamp)]
+    if not changes:
+        user, old = view.user_by_id(key.object), view.register(key)
+        if user is not None and old is not None and user.password != password:
+            # It is so in the register, and a renewal is demanded of it: written again it is another, which needs none.
+            return [Change(key, old.value, old.stamp)]
     return changes
 
 
@@ -183,7 +194,7 @@ def set_aging(view: AccountView, name: str, aging: Aging) -> list[Change]:
     Raises:
         Refused: ``unknown-user``.
     """
-    return _set(view, Key(find_user(view, name).id, AGING), aging, default=NO_AGING)
+    return _set(view, Key(_user_id(view, name), AGING), aging, default=NO_AGING)
 
 
 def set_lock(view: AccountView, name: str, *, locked: bool) -> list[Change]:
@@ -192,7 +203,7 @@ def set_lock(view: AccountView, name: str, *, locked: bool) -> list[Change]:
     Raises:
         Refused: ``unknown-user``.
     """
-    return _set(view, Key(find_user(view, name).id, LOCK), Lock(locked=locked), default=Lock(locked=False))
+    return _set(view, Key(_user_id(view, name), LOCK), Lock(locked=locked), default=Lock(locked=False))
 
 
 def delete_user(view: AccountView, name: str) -> list[Change]:
@@ -201,7 +212,7 @@ def delete_user(view: AccountView, name: str) -> list[Change]:
     Raises:
         Refused: ``unknown-user``.
     """
-    return delete_object(view, find_user(view, name).id)
+    return delete_object(view, _user_id(view, name))
 
 
 def create_group(view: AccountView, entry: GroupEntry, wall: int) -> list[Change]:
@@ -265,7 +276,7 @@ def add_member(view: AccountView, group: str, user: str) -> list[Change]:
     Raises:
         Refused: ``unknown-user`` or ``unknown-group``.
     """
-    return set_member(view, find_group(view, group).id, find_user(view, user).id, member=True)
+    return set_member(view, find_group(view, group).id, _user_id(view, user), member=True)
 
 
 def remove_member(view: AccountView, group: str, user: str) -> list[Change]:
@@ -274,7 +285,7 @@ def remove_member(view: AccountView, group: str, user: str) -> list[Change]:
     Raises:
         Refused: ``unknown-user`` or ``unknown-group``.
     """
-    return set_member(view, find_group(view, group).id, find_user(view, user).id, member=False)
+    return set_member(view, find_group(view, group).id, _user_id(view, user), member=False)
 
 
 def new_id(view: AccountView, kind: Kind, name: str, number: int) -> str:

@@ -45,6 +45,11 @@ class AccountView:
         """Return the served user of this name."""
         return _user(self._claims.owner("user", name))
 
+    def user_id(self, name: str) -> str | None:
+        """Return the object's id of the served user of this name; the rest of it is not read."""
+        found = self._claims.owner("user", name)
+        return found.id if found is not None and _shows_user(found) else None
+
     def user_by_uid(self, uid: int) -> User | None:
         """Return the served user with this uid."""
         return _user(self._claims.owner("user", uid))
