@@ -11,7 +11,8 @@ from beonss.admin.offline import opened
 from beonss.errors import MalformedError
 from beonss.store.backup import BackupFile, Contents, state_files
 from beonss.store.control import ControlClient
-from beonss.store.keys import CLUSTER_KEY, load_identity
+from beonss.store.keys import load_identity
+from beonss.store.statedirectory import CLUSTER_KEY
 from beonss.wire.backup import Header, register_from_json
 from beonss.wire.control import Event
 

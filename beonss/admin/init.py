@@ -10,20 +10,22 @@ from beonss.core.cluster.members import Member, Roster, founded
 from beonss.core.names.naming import Naming
 from beonss.errors import BeonssError, ConfigurationError, StoreError
 from beonss.store.keys import (
+    check_member_name,
+    new_cluster_key,
+    new_identity,
+    save_cluster_key,
+    save_cluster_public,
+    save_identity,
+    save_roster,
+)
+from beonss.store.statedirectory import (
     CLUSTER_KEY,
     CLUSTER_PUBLIC,
     MEMBER_CERTIFICATE,
     MEMBER_KEY,
     MEMBERS,
-    check_member_name,
     making,
-    new_cluster_key,
-    new_identity,
     refuse_used,
-    save_cluster_key,
-    save_cluster_public,
-    save_identity,
-    save_roster,
 )
 from beonss.store.statefile import read_given
 from beonss.wire.description import MAX_BYTES, parse

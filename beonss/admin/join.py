@@ -14,29 +14,29 @@ from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refus
 from beonss.net.joining import Joined, OutcomeUnknown, join
 from beonss.store.database import Database
 from beonss.store.keys import (
-    CLUSTER_PUBLIC,
-    MEMBER_CERTIFICATE,
-    MEMBER_KEY,
     Identity,
-    holding,
     load_cluster_public,
     load_identity,
-    making,
     new_identity,
-    refuse_used,
-    replace_file,
     save_cluster_public,
     save_identity,
     save_roster,
-    write_new,
 )
+from beonss.store.statedirectory import (
+    CLUSTER_PUBLIC,
+    DATABASE,
+    MEMBER_CERTIFICATE,
+    MEMBER_KEY,
+    holding,
+    making,
+    refuse_used,
+)
+from beonss.store.statefile import write_file, write_new
 from beonss.wire.documents import Token, accept, read_token
 from beonss.wire.feed import DescriptionContent
 
 #: Holds a digest of the token while its outcome is not known, so that the same command can be repeated.
 PENDING = "join.pending"
-#: The database of a master in its state directory.
-DATABASE = "accounts.db"
 
 
 @click.command(name="join")
@@ -193,8 +193,8 @@ def _keep(places: _Places, joined: Joined) -> None:
     state = places.state
     if places.again:
         # A copy, not a move: if this is cut short, the same command finds the new key and goes on.
-        replace_file(state / MEMBER_KEY, places.key.read_bytes(), 0o600)
-        replace_file(state / MEMBER_CERTIFICATE, places.certificate.read_bytes(), 0o644)
+        write_file(state / MEMBER_KEY, places.key.read_bytes(), 0o600)
+        write_file(state / MEMBER_CERTIFICATE, places.certificate.read_bytes(), 0o644)
     else:
         (state / CLUSTER_PUBLIC).unlink(missing_ok=True)
         save_cluster_public(state, joined.roster.cluster_key, "")
@@ -223,5 +223,5 @@ def _write_description(path: Path, joined: Joined) -> None:
     elif path.exists():
         click.echo(f"{path} exists and was left as it is.")
     else:
-        replace_file(path, joined.description.text, 0o644)
+        write_file(path, joined.description.text, 0o644)
         click.echo(f"{path}: the description, version {joined.description.version}, as {joined.master} serves it.")

@@ -20,7 +20,8 @@ from beonss.admin.signing import (
 from beonss.admin.terminal import terminal
 from beonss.core.cluster.members import MemberList, Roster, moved, removed, replaced
 from beonss.errors import ConfigurationError
-from beonss.store.keys import MEMBER_KEY, load_identity, load_roster
+from beonss.store.keys import load_identity, load_roster
+from beonss.store.statedirectory import MEMBER_KEY
 
 
 @click.group(name="members", invoke_without_command=True)

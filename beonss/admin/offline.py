@@ -7,10 +7,8 @@ from pathlib import Path
 from beonss.errors import ConfigurationError
 from beonss.store.database import Database
 from beonss.store.firststart import check_database
-from beonss.store.keys import DirectoryInUse, holding, load_roster
-
-#: The database of registers in a state directory.
-DATABASE = "accounts.db"
+from beonss.store.keys import load_roster
+from beonss.store.statedirectory import DATABASE, DirectoryInUse, holding
 
 
 @contextmanager

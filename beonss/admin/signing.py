@@ -12,15 +12,8 @@ from beonss.core.cluster.endpoints import SYNC_PORT, Endpoint, parse_endpoint
 from beonss.core.cluster.members import MemberList, Roster
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.store.control import ControlClient
-from beonss.store.keys import (
-    CLUSTER_KEY,
-    DirectoryInUse,
-    check_member_name,
-    holding,
-    load_cluster_key,
-    load_roster,
-    save_roster,
-)
+from beonss.store.keys import check_member_name, load_cluster_key, load_roster, save_roster
+from beonss.store.statedirectory import CLUSTER_KEY, DirectoryInUse, holding
 from beonss.wire.documents import with_documents, write_members
 
 DEFAULT_STATE = "/var/lib/beonss"

@@ -69,15 +69,14 @@ from beonss.store.failures import BrokenStoreError
 from beonss.store.firststart import check_database, note_database
 from beonss.store.hashing import HashingThreads
 from beonss.store.kept_core import SERIALS
-from beonss.store.keys import holding, load_identity, load_roster, save_roster
+from beonss.store.keys import load_identity, load_roster, save_roster
 from beonss.store.machine import machine_id
 from beonss.store.pwquality import installed_quality
+from beonss.store.statedirectory import DATABASE, holding
 from beonss.store.writer import Writer
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.nslcd_answer import Answers
 
-#: The database of registers in the state directory.
-DATABASE = "accounts.db"
 AUDIT = "audit.jsonl"
 #: Seconds between two looks at the machine's own account files.
 LOCAL_INTERVAL = 10.0

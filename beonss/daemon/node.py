@@ -47,7 +47,8 @@ from beonss.net.nslcd import NslcdFactory, listen_nslcd
 from beonss.net.pam import PamDoor
 from beonss.store.addresses import source_addresses
 from beonss.store.failures import BrokenStoreError
-from beonss.store.keys import holding, load_cluster_public, make_state_directory
+from beonss.store.keys import load_cluster_public
+from beonss.store.statedirectory import holding, make_state_directory
 from beonss.store.writer import Writer
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.nslcd_answer import Answers

@@ -18,22 +18,21 @@ from beonss.core.replication.registers import Register
 from beonss.errors import ConfigurationError, MalformedError, StoreError
 from beonss.store.database import Database
 from beonss.store.exports import NewFiles
-from beonss.store.keys import (
+from beonss.store.keys import load_identity, load_roster
+from beonss.store.statedirectory import (
     CLUSTER_KEY,
     CLUSTER_PUBLIC,
+    DATABASE,
     MEMBER_CERTIFICATE,
     MEMBER_KEY,
     MEMBERS,
-    load_identity,
-    load_roster,
     make_state_directory,
     refuse_used,
-    write_new,
 )
+from beonss.store.statefile import write_new
 from beonss.wire.backup import MAX_LINE, STATE_FILES, Header, Item, Sealing, StateFile, Unsealing, Vector
 
-#: The database in a state directory, and what it is called while it is being restored.
-DATABASE = "accounts.db"
+#: What the database is called while it is being restored.
 UNFINISHED = "accounts.restoring"
 #: Registers in one transaction of a restoration.
 _BATCH = 1000

@@ -1,28 +1,11 @@
-"""Keys, certificates and the member list in a master's state directory.
+"""Who a master is: its key and certificate, the cluster's key, and the member list, as they lie in its state directory.
 
-=============  ====  ==================================================================================
-file           mode  what it is
-=============  ====  ==================================================================================
-cluster.key    0600  the cluster's private key (PEM); needed to invite and remove, may be kept elsewhere
-cluster.pub    0644  the cluster's public key, one line; what nodes pin
-member.key     0600  this master's private key (PEM)
-member.crt     0644  its self-signed certificate (PEM); others pin the key, the rest is decoration
-members        0644  the signed member list and the acceptances seen
-lock           0600  held by whoever may change ``members``: the running master, or one command
-=============  ====  ==================================================================================
-
-Files are written to a temporary name, synced and renamed, so a reader sees a whole one or none. Nothing is ever
-overwritten but ``members``.
+Their names are in :mod:`beonss.store.statedirectory`. Nothing is ever overwritten but the member list.
 """
 
 import datetime
-import fcntl
-import os
 import re
-import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from beonss.core.cluster.members import Roster, cluster_id
-from beonss.errors import BeonssError, ConfigurationError, MalformedError, StoreError
-from beonss.store.statefile import read_given
+from beonss.errors import ConfigurationError, MalformedError, StoreError
+from beonss.store.statedirectory import CLUSTER_PUBLIC, MEMBER_CERTIFICATE, MEMBER_KEY, MEMBERS
+from beonss.store.statefile import read_given, write_file, write_new
 from beonss.wire.documents import (
     public_bytes,
     read_public,
@@ -41,13 +25,6 @@ from beonss.wire.documents import (
     write_public,
     write_roster,
 )
-
-CLUSTER_KEY = "cluster.key"
-CLUSTER_PUBLIC = "cluster.pub"
-MEMBER_KEY = "member.key"
-MEMBER_CERTIFICATE = "member.crt"
-MEMBERS = "members"
-LOCK = "lock"
 
 #: Bytes of a key, a certificate or a member list at the most; the list grows with the members.
 _LARGEST = 1 << 24
@@ -232,125 +209,6 @@ def _read(path: Path) -> bytes:
 # -- writing
 
 
-@contextmanager
-def making(state: Path) -> Iterator[None]:
-    """Make the directory, mode 0700, if it is not there, and hold it; where something goes wrong it is gone again.
-
-    Raises:
-        DirectoryInUse, StoreError: as for :func:`holding`.
-    """
-    new = not state.exists()
-    make_state_directory(state)
-    try:
-        with holding(state):
-            yield
-    except BaseException:
-        if new:
-            # Not if something stands in it: an answer may still come (beonss join).
-            with suppress(OSError):
-                state.rmdir()
-        raise
-
-
-def make_state_directory(state: Path) -> None:
-    """Make the directory, mode 0700, if it is not there.
-
-    Raises:
-        StoreError: that is not possible.
-    """
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{state} cannot be made: {error.strerror}") from None
-    _check_directory(state)
-
-
-def _check_directory(state: Path) -> None:
-    """Refuse a directory in which anybody could put other keys and another database."""
-    try:
-        mode = stat.S_IMODE(state.stat().st_mode)
-    except OSError:
-        # What is done with it next says why.
-        return
-    if mode & stat.S_IWOTH:
-        raise ConfigurationError(f"{state} has mode {mode:04o}: anybody may write there; run: chmod 700 {state}")
-
-
-def refuse_used(state: Path, allowed: frozenset[str] = frozenset()) -> None:
-    """Make sure that nothing in the directory would be overwritten.
-
-    Raises:
-        ConfigurationError: it holds the keys or the data of a master.
-    """
-    ours = {CLUSTER_KEY, CLUSTER_PUBLIC, MEMBER_KEY, MEMBER_CERTIFICATE, MEMBERS} - allowed
-    found = sorted(name for name in ours if (state / name).exists())
-    found += sorted(path.name for path in state.glob("*.db"))
-    if found:
-        raise ConfigurationError(
-            f"{state} already belongs to a master (it holds {', '.join(found)}); nothing was changed. Pass another "
-            f"--state, or move that directory away if the old master is really gone"
-        )
-
-
-def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that must not exist yet, durably.
-
-    Raises:
-        ConfigurationError: it exists.
-        StoreError: it cannot be written.
-    """
-    temporary = _written(path, data, mode)
-    try:
-        os.link(temporary, path)
-        _sync_directory(path.parent)
-    except FileExistsError:
-        raise ConfigurationError(f"{path} exists; it is never overwritten") from None
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file: its readers see the old or the new one, whole, also after a power cut.
-
-    Raises:
-        StoreError: it cannot be written; the old one stands.
-    """
-    temporary = _written(path, data, mode)
-    try:
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be replaced: {error.strerror}") from None
-
-
-def _written(path: Path, data: bytes, mode: int) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            os.fchmod(descriptor, mode)
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from None
-    return temporary
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def save_identity(
     state: Path, identity: Identity, key_path: Path | None = None, certificate_path: Path | None = None
 ) -> None:
@@ -375,65 +233,10 @@ def save_roster(state: Path, roster: Roster) -> None:
     Raises:
         StoreError: it cannot be written; the old one stands.
     """
-    replace_file(state / MEMBERS, write_roster(roster), 0o644)
+    write_file(state / MEMBERS, write_roster(roster), 0o644)
 
 
 def _private_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-class DirectoryInUse(BeonssError):  # noqa: N818 - a state, not a fault
-    """Another process, most likely the running master, holds the state directory."""
-
-
-@contextmanager
-def holding(state: Path) -> Iterator[None]:
-    """Hold the state directory: only the holder may write ``members``. The running master holds it all its life.
-
-    Where something goes wrong in a directory that was empty, it is left empty.
-
-    Raises:
-        DirectoryInUse: somebody else holds it.
-        ConfigurationError: there is no such directory.
-        StoreError: the directory cannot be written.
-    """
-    path = state / LOCK
-    _check_directory(state)
-    new = not path.exists()
-    descriptor = _lock(state, path)
-    try:
-        yield
-    except BaseException:
-        # Whatever becomes of that, what went wrong is what is told.
-        with suppress(OSError):
-            if new and [found.name for found in state.iterdir()] == [LOCK]:
-                path.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _lock(state: Path, path: Path) -> int:
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            raise ConfigurationError(f"{state} does not exist; is the state directory right (--state)?") from None
-        except OSError as error:
-            raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it may have taken it away just now: then it keeps nobody else out.
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise DirectoryInUse(
-                f"{state} is in use by another process: a running master, or another command"
-            ) from None
-        except OSError as error:
-            os.close(descriptor)
-            raise StoreError(f"{path} cannot be locked: {error.strerror}") from None
-        os.close(descriptor)

@@ -1,48 +1,71 @@
 """Small files that are replaced as a whole: a reader sees the old or the new one, also after a power cut."""
 
-import contextlib
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
 
-from beonss.errors import StoreError
+from beonss.errors import ConfigurationError, StoreError
 
 
-def write_file(path: Path, data: bytes, mode: int = 0o600, *, exclusive: bool = False) -> None:
-    """Write ``data`` to ``path``: temporary file beside it, flush, rename, flush of the directory.
+def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write ``data`` to ``path``, in place of what is there: a reader sees the old or the new, also after a power cut.
 
     Args:
         path: the file; its directory must exist.
         data: all of its new content.
         mode: its permissions, whatever the umask.
-        exclusive: refuse to replace an existing file (keys).
 
     Raises:
-        StoreError: it could not be written, or ``exclusive`` and it exists; what was there before is untouched.
+        StoreError: it cannot be written; what was there before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _written(path, data, mode)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        temporary.replace(path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file that must not exist yet, as :func:`write_file` does.
+
+    Raises:
+        ConfigurationError: it exists.
+        StoreError: it cannot be written.
+    """
+    temporary = _written(path, data, mode)
+    try:
+        # link(2) fails where rename(2) would replace.
+        os.link(temporary, path)
+        _flush_directory(path.parent)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} exists; it is never overwritten") from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _written(path: Path, data: bytes, mode: int) -> Path:
+    """Return a new file beside ``path`` that holds ``data``, flushed."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            if exclusive:
-                # link(2) fails where rename(2) would replace.
-                os.link(temporary, path)
-            else:
-                temporary.replace(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-        _flush_directory(path.parent)
-    except FileExistsError:
-        raise StoreError(f"{path}: exists already and is not replaced; move it away if it is not wanted") from None
+                os.fchmod(descriptor, mode)
+                os.fsync(descriptor)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+    return temporary
 
 
 def read_file(path: Path, limit: int = 1 << 24) -> bytes | None:

@@ -24,7 +24,8 @@ from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
 from beonss.net.control import ControlFactory, listen_control
 from beonss.net.joining import OutcomeUnknown
 from beonss.store.audit import AuditLog, read_on
-from beonss.store.keys import holding, load_identity, load_private_key, load_roster, new_identity, save_roster
+from beonss.store.keys import load_identity, load_private_key, load_roster, new_identity, save_roster
+from beonss.store.statedirectory import holding
 from beonss.wire.documents import Token, accept, invite_key, public_bytes, read_token, write_members, write_token
 from beonss.wire.feed import DescriptionContent
 

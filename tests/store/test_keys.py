@@ -1,7 +1,6 @@
 """Keys and lists on disk: whole or not at all, never over others, never readable by others."""
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -10,24 +9,20 @@ from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.cluster.members import Member, Roster, founded
 from beonss.errors import ConfigurationError, StoreError
 from beonss.store.keys import (
-    DirectoryInUse,
     check_member_name,
-    holding,
     load_cluster_key,
     load_cluster_public,
     load_identity,
     load_private_key,
     load_roster,
-    make_state_directory,
     new_cluster_key,
     new_identity,
-    replace_file,
     save_cluster_key,
     save_cluster_public,
     save_identity,
     save_roster,
-    write_new,
 )
+from beonss.store.statedirectory import make_state_directory
 from beonss.wire.documents import public_bytes, write_members
 
 
@@ -99,55 +94,6 @@ def test_what_is_no_file_or_has_no_end_is_no_key(state: Path, tmp_path: Path) ->
         load_cluster_key(tmp_path / "fifo", load_roster(state).cluster_key)
 
 
-def test_a_directory_in_which_anybody_may_write_is_refused(state: Path) -> None:
-    """They could put other keys there, or another database."""
-    state.chmod(0o777)
-    for use in (lambda: make_state_directory(state), lambda: holding(state).__enter__()):
-        with pytest.raises(ConfigurationError, match="chmod 700"):
-            use()
-    state.chmod(0o755)
-    make_state_directory(state)
-    with holding(state):
-        pass
-
-
-def test_new_files_never_replace_others_whatever_the_umask(tmp_path: Path) -> None:
-    old = os.umask(0)
-    try:
-        write_new(tmp_path / "secret", b"1", 0o600)
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
-    with pytest.raises(ConfigurationError, match="never overwritten"):
-        write_new(tmp_path / "secret", b"2", 0o600)
-    assert (tmp_path / "secret").read_bytes() == b"1"
-    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
-
-
-def test_a_failed_replacement_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "members"
-    path.write_bytes(b"old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("beonss.store.keys.os.fsync", full)
-        with pytest.raises(StoreError, match="No space"):
-            replace_file(path, b"new", 0o644)
-    assert path.read_bytes() == b"old"
-    assert [found.name for found in tmp_path.iterdir()] == ["members"]
-
-
-def test_the_directory_has_one_holder(tmp_path: Path) -> None:
-    with holding(tmp_path), pytest.raises(DirectoryInUse), holding(tmp_path):
-        pass
-    with holding(tmp_path):
-        pass
-    with pytest.raises(ConfigurationError, match="does not exist"), holding(tmp_path / "nowhere"):
-        pass
-
-
 @pytest.mark.parametrize("name", ["", "-a", "a.b", "a b", "ä", "x" * 64, "a_b"])
 def test_names_that_are_no_labels_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError):
@@ -156,18 +102,3 @@ def test_names_that_are_no_labels_are_refused(name: str) -> None:
 
 def test_names_are_lower_case() -> None:
     assert check_member_name("Frodo-2") == "frodo-2"
-
-
-def test_a_directory_that_is_taken_away_meanwhile_hides_no_error(tmp_path: Path) -> None:
-    """What went wrong is told, not that the lock was gone; and a lock taken away keeps nobody else out or in."""
-    state = tmp_path / "state"
-    state.mkdir()
-    with pytest.raises(ConfigurationError, match="the reason"), holding(state):  # noqa: PT012 - it leaves by the error
-        (state / "lock").unlink()
-        state.rmdir()
-        raise ConfigurationError("the reason")
-    state.mkdir()
-    with holding(state):
-        (state / "lock").unlink()
-        with holding(state), pytest.raises(DirectoryInUse), holding(state):
-            pass

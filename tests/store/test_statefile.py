@@ -1,12 +1,13 @@
 """Small files are replaced whole or not at all."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from beonss.errors import StoreError
-from beonss.store.statefile import read_file, read_given, write_file
+from beonss.errors import ConfigurationError, StoreError
+from beonss.store.statefile import read_file, read_given, write_file, write_new
 
 
 def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path: Path) -> None:
@@ -28,12 +29,17 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
     assert read_file(tmp_path / "f") == b"2"
 
 
-def test_a_key_is_not_replaced(tmp_path: Path) -> None:
-    write_file(tmp_path / "f", b"1", exclusive=True)
-    with pytest.raises(StoreError, match="exists already"):
-        write_file(tmp_path / "f", b"2", exclusive=True)
-    assert read_file(tmp_path / "f") == b"1"
-    assert len(list(tmp_path.iterdir())) == 1
+def test_new_files_never_replace_others_whatever_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        write_new(tmp_path / "secret", b"1", 0o600)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+    with pytest.raises(ConfigurationError, match="never overwritten"):
+        write_new(tmp_path / "secret", b"2", 0o600)
+    assert (tmp_path / "secret").read_bytes() == b"1"
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +62,9 @@ def test_what_cannot_be_read_is_told_from_what_is_not_there(tmp_path: Path) -> N
     write_file(tmp_path / "f", b"12345")
     with pytest.raises(StoreError, match="more than 4 bytes"):
         read_file(tmp_path / "f", limit=4)
-    with pytest.raises(StoreError, match="cannot be written"):
-        write_file(tmp_path / "nowhere" / "f", b"")
+    for nowhere in (tmp_path / "nowhere", tmp_path / "f"):
+        with pytest.raises(StoreError, match="cannot be written"):
+            write_file(nowhere / "f", b"")
 
 
 def test_a_file_that_somebody_named_is_read_up_to_its_limit_and_only_if_it_is_one(tmp_path: Path) -> None:

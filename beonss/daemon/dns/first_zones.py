@@ -17,8 +17,8 @@ from beonss.daemon.settings import MasterSettings
 from beonss.errors import BeonssError
 from beonss.net.dns.native import packed_networks, why_pure
 from beonss.store.kept_core import SERIALS, CoreOf, KeptCore
-from beonss.store.keys import MEMBER_CERTIFICATE
 from beonss.store.serials import load_serials
+from beonss.store.statedirectory import MEMBER_CERTIFICATE
 from beonss.wire.name_image import name_image
 
 LOOPBACK = "127.0.0.1"
