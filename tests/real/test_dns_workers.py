@@ -178,6 +178,20 @@ def test_the_process_that_forks_is_replaced_too(cluster, frodo):
     assert stream.lost <= 2
 
 
+def test_the_process_that_forks_is_replaced_when_it_is_stuck(cluster, frodo):
+    """Nobody asks it for anything meanwhile; one of its processes that is stuck afterwards is ended all the same."""
+    frodo.ready()
+    (server,) = (pid for pid in family(frodo.process.pid) if named(pid) == "beonss-dns")
+    os.kill(server, signal.SIGSTOP)
+    wait_until(lambda: not is_there(server), "killed", 90)
+    stuck = pids(cluster, frodo)[0]
+    os.kill(stuck, signal.SIGSTOP)
+    with QueryStream(frodo.dns[1], NODE, rate=200) as stream:
+        wait_until(lambda: stuck not in pids(cluster, frodo) and answering(cluster, frodo), "made by another one", 120)
+    assert stream.lost <= 64
+    wait_until(lambda: not is_there(stuck), "killed")
+
+
 def test_a_process_that_is_asked_to_end_answers_first_and_is_replaced(cluster, frodo):
     frodo.ready()
     old = pids(cluster, frodo)

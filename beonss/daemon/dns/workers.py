@@ -319,7 +319,7 @@ class DNSWorkers:
             held.restarts.explain("our hand: it gave no sign of life")
         elif pid is not None:
             # If it only closed its channel it is of no use either.
-            self._forks.kill(pid)
+            self._forks.kill(pid, known=False)
             if pid in self._reasons:
                 held.restarts.explain(self._reasons.pop(pid))
             else:
@@ -344,6 +344,7 @@ class DNSWorkers:
             _remember(self._reasons, pid, reason)
 
     def _watch(self) -> None:
+        self._forks.look()
         for held in self._held:
             process = held.process
             if process is None:

@@ -8,6 +8,7 @@ From the daemon to the process that forks (:mod:`beonss.net.dns.worker_forks`), 
 
     start {number} + channel    ->   started {number, pid}
     kill {pid}                  ->   ended {pid, status}
+                                     alive         once a second
 
 From the daemon to a worker (:mod:`beonss.net.dns.worker`)::
 

@@ -22,6 +22,8 @@ from beonss.net.dns.worker_process import become_process
 
 #: Seconds that DNS processes have to end by themselves after the daemon is gone.
 PATIENCE: Final = 3.0
+#: Seconds between two signs of life.
+INTERVAL: Final = 1.0
 
 
 class ForkServer:
@@ -49,11 +51,12 @@ class ForkServer:
             selector.register(self._channel, selectors.EVENT_READ)
             selector.register(self._signals, selectors.EVENT_READ)
             while True:
-                selector.select()
+                selector.select(INTERVAL)
                 self._clear_signals()
                 self._reap()
                 if not self._obey():
                     break
+                self._tell("alive")
             self._channel.close()
             selector.unregister(self._signals)
             self._end(selector)

@@ -75,6 +75,7 @@ class FakeForks:
         self.pids = {}
         self.processes = []
         self.killed = []
+        self.looks = 0
         self.stopped = False
 
     def start(self, number):
@@ -85,8 +86,11 @@ class FakeForks:
         self.pids[number] = 1000 + number
         return ours
 
-    def kill(self, pid):
+    def kill(self, pid, *, known=True):
         self.killed.append(pid)
+
+    def look(self):
+        self.looks += 1
 
     def stop(self):
         self.stopped = True
@@ -285,6 +289,8 @@ def test_one_that_gives_no_sign_of_life_is_stood_in_for_and_then_killed(bench):
     bench.pump()
     assert bench.states() == [True, True]
     assert "it gave no sign of life" in bench.workers.alarms()[0]
+    # So is the one that made them all.
+    assert bench.forks.looks == QUIET + 1 + DEAD
 
 
 def test_one_that_lives_and_never_begins_is_stood_in_for_and_then_killed(bench):

@@ -57,12 +57,16 @@ class ForkServer:
         self.channel.send("start", descriptors=[its.fileno()], number=number)
         its.close()
         ours.wait(30)
-        message = self.channel.receive()
+        message = self.hear()
         assert (message.kind, message.number("number")) == ("started", number)
         self.channels.append(ours)
         alive = ours.receive()
         assert (alive.kind, alive.number("pid")) == ("alive", message.number("pid"))
         return ours, alive.number("pid")
+
+    def hear(self):
+        """Return what it says next, besides that it is alive."""
+        return next(message for message in iter(self.channel.receive, None) if message.kind != "alive")
 
     def end(self):
         self.channel.close()
@@ -101,11 +105,11 @@ def test_children_are_made_and_their_end_is_told(forks):
         missing("the file system /proc")
     for number, status in ((7, 7), (8, 70)):
         _, pid = forks.start(number)
-        ended = forks.channel.receive()
+        ended = forks.hear()
         assert (ended.kind, dict(ended.fields)) == ("ended", {"pid": pid, "status": status})
     channel, pid = forks.start(1)
     os.kill(pid, signal.SIGKILL)
-    ended = forks.channel.receive()
+    ended = forks.hear()
     assert dict(ended.fields) == {"pid": pid, "status": -9}
     assert channel.receive() is None
     assert b"ZeroDivisionError" in forks.end()
@@ -116,7 +120,7 @@ def test_only_children_are_killed(forks):
     forks.channel.send("kill", pid=os.getpid())
     forks.channel.send("kill", pid=1)
     forks.channel.send("kill", pid=pid)
-    assert dict(forks.channel.receive().fields) == {"pid": pid, "status": -9}
+    assert dict(forks.hear().fields) == {"pid": pid, "status": -9}
     assert channel.receive() is None
     # Now the number may be anybody's.
     forks.channel.send("kill", pid=pid)
@@ -132,6 +136,10 @@ def test_no_child_is_left_when_the_daemon_is_gone_not_even_a_stuck_one(forks):
     forks.end()
     for _, pid in channels:
         await_gone(pid)
+
+
+def test_it_gives_signs_of_life_though_nobody_asks_for_anything(forks):
+    assert [forks.channel.receive().kind for _ in range(2)] == ["alive", "alive"]
 
 
 def test_nonsense_ends_it(forks):
@@ -162,13 +170,17 @@ def test_the_real_one_starts_by_itself():
     channel, other = channel_pair()
     ours.send("start", descriptors=[other.fileno()], number=5)
     other.close()
-    pid = ours.receive().number("pid")
+    while (message := ours.receive()).kind == "alive":
+        pass
+    pid = message.number("pid")
     channel.wait(60)
     assert channel.receive().kind == "counters"
     with contextlib.suppress(OSError):
         assert Path(f"/proc/{pid}/comm").read_text() == "beonss-dns5\n"
     channel.close()
-    assert dict(ours.receive().fields) == {"pid": pid, "status": 0}
+    while (message := ours.receive()).kind == "alive":
+        pass
+    assert dict(message.fields) == {"pid": pid, "status": 0}
     ours.close()
     assert process.wait(timeout=30) == 0
 
