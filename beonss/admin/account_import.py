@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from beonss.admin.directory_import import check_usage, directory_options, read_directory
-from beonss.core.accounts.importing import Batch, gather, to_json
+from beonss.core.accounts.gathering import gather
 from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, Document, Format, read
+from beonss.core.accounts.records import Batch, to_json
 from beonss.errors import BeonssError, ConfigurationError
 from beonss.store.control import ControlClient
 from beonss.store.statefile import read_given

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from beonss.core.accounts.importing import Batch, Skipped
+from beonss.core.accounts.records import Batch, Skipped
 from beonss.errors import ConfigurationError
 from beonss.store.statefile import read_given
 

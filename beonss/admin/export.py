@@ -7,7 +7,7 @@ import click
 from beonss.admin.asking import control_option, counted, plain
 from beonss.admin.offline import opened
 from beonss.core.accounts.exporting import group_record, user_record
-from beonss.core.accounts.importing import batch_from_json
+from beonss.core.accounts.records import batch_from_json
 from beonss.core.accounts.view import AccountView
 from beonss.errors import ConfigurationError
 from beonss.store.control import ControlClient

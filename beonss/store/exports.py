@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import BinaryIO
 
 from beonss.core.accounts.exporting import group_lines, user_lines
-from beonss.core.accounts.importing import GroupRecord, UserRecord
 from beonss.core.accounts.passwdfile import UnwritableError
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.errors import ConfigurationError, StoreError
 from beonss.wire.ldif import (
     UnspeakableError,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from beonss.core.accounts.importing import split_hash
+from beonss.core.accounts.gathering import split_hash
 from beonss.core.accounts.passwdfile import (
     GROUP,
     GSHADOW,

@@ -11,7 +11,8 @@ from typing import Literal
 
 from beonss.core.accounts.admission import NOBODY
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry, entry_problems
-from beonss.core.accounts.importing import GroupRecord, UserRecord, split_hash
+from beonss.core.accounts.gathering import split_hash
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.core.passwords.hashes import directory_parts
 from beonss.targets.ldap import crypt_form
 from beonss.targets.ldapservers import ServerOrder

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from beonss.core.accounts.importing import split_hash
+from beonss.core.accounts.gathering import split_hash
 from beonss.core.accounts.passwdfile import Line, ShadowLine, UnwritableError
 from beonss.core.targets.delivery import (
     ABSENT,

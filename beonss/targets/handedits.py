@@ -14,8 +14,9 @@ from typing import Any
 
 from beonss.core.accounts.admission import NOBODY
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
-from beonss.core.accounts.importing import Batch, gather, split_hash
+from beonss.core.accounts.gathering import gather, split_hash
 from beonss.core.accounts.passwdfile import GROUP, PASSWD, Document, GroupLine, PasswdLine, ShadowLine
+from beonss.core.accounts.records import Batch
 from beonss.core.targets.delivery import ABSENT, GroupState, State, UserState, is_many, mark
 from beonss.core.targets.edits import FLIP_SPAN, FLIPS, AccountEdit
 from beonss.errors import ConfigurationError

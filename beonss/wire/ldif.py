@@ -9,7 +9,7 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 
-from beonss.core.accounts.importing import GroupRecord, UserRecord
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.errors import BeonssError
 
 #: Columns of a line before it is folded (RFC 2849 note 2; any number is allowed).

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from beonss.core.accounts.entries import GroupEntry, Password, UserEntry
-from beonss.core.accounts.importing import GroupRecord, UserRecord
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.errors import BeonssError, ConfigurationError, StoreError
 from beonss.store.exports import LdifFile, NewFiles, PasswdFiles
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fake_accounts import FakeAccounts
 
-from beonss.core.accounts.importing import gather, group_changes, plan, user_changes
+from beonss.core.accounts.gathering import gather
+from beonss.core.accounts.importing import group_changes, plan, user_changes
 from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, read
 from beonss.core.targets.delivery import GroupState, UserState, states_of
 from beonss.targets.files import FilesSettings, FilesTarget

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
-from beonss.core.accounts.importing import GroupRecord, UserRecord
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.wire.ldif import (
     UnspeakableError,
     check_name,

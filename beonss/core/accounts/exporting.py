@@ -5,7 +5,7 @@ the same accounts. An account that such a file cannot hold is left out and told,
 """
 
 from beonss.core.accounts.entries import Aging
-from beonss.core.accounts.importing import NO_PASSWORD, GroupRecord, UserRecord
+from beonss.core.accounts.gathering import NO_PASSWORD
 from beonss.core.accounts.passwdfile import (
     GROUP,
     GSHADOW,
@@ -16,6 +16,7 @@ from beonss.core.accounts.passwdfile import (
     PasswdLine,
     ShadowLine,
 )
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.core.accounts.view import Group, User
 
 #: The field of shadow(5) that no password matches, and that says nothing about a lock.
@@ -36,7 +37,7 @@ def group_record(group: Group) -> GroupRecord:
 
 
 def shadow_field(record: UserRecord) -> str:
-    """Return the second field of shadow(5); see :func:`beonss.core.accounts.importing.split_hash` for the way back."""
+    """Return the second field of shadow(5); see :func:`beonss.core.accounts.gathering.split_hash` for the way back."""
     text = NO_HASH if record.password is None else record.password.hash
     return f"!{text}" if record.locked else text
 

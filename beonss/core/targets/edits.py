@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Aging, GroupEntry, Kind, Password, UserEntry
-from beonss.core.accounts.importing import GroupRecord, UserRecord
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.core.accounts.view import AccountView, User
 from beonss.core.replication.registers import Change
 

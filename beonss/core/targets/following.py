@@ -12,7 +12,7 @@ from typing import Any
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Password
-from beonss.core.accounts.importing import GroupRecord, UserRecord
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.core.accounts.view import AccountView, Group, User
 from beonss.core.replication.registers import Change
 from beonss.core.targets.delivery import is_many

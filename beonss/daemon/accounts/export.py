@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from beonss.core.accounts.exporting import group_record, user_record
-from beonss.core.accounts.importing import to_json
+from beonss.core.accounts.records import to_json
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import Source
 from beonss.daemon.audit_trail import AuditTrail
@@ -27,7 +27,7 @@ class Store(Protocol):
 def export_operation(accounts: Store, trail: AuditTrail, machine: str) -> Operation:
     """Return the operation ``accounts.export``.
 
-    It reports events ``users`` and ``groups`` with ``rows`` (:func:`beonss.core.accounts.importing.to_json`), by
+    It reports events ``users`` and ``groups`` with ``rows`` (:func:`beonss.core.accounts.records.to_json`), by
     number; without the hashes if ``hashes`` is false. The end has how many there were: ``users``, ``groups``,
     ``conflicts``.
     """

@@ -13,8 +13,9 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 
 from beonss.core.accounts.entries import Kind, Password
-from beonss.core.accounts.importing import Batch, Plan, batch_from_json, group_changes, plan, user_changes
+from beonss.core.accounts.importing import Plan, group_changes, plan, user_changes
 from beonss.core.accounts.intents import password_day, set_password
+from beonss.core.accounts.records import Batch, batch_from_json
 from beonss.core.accounts.view import Group, User
 from beonss.core.passwords.attempts import Source
 from beonss.daemon.accounts.parts import Floors, Store
@@ -90,7 +91,7 @@ class AccountOperations:
     async def take(self, parameters: Parameters, peer: Peer, report: Report) -> Answer:  # noqa: ARG002
         """Import a chunk of accounts.
 
-        It is ``users`` and ``groups`` (:func:`beonss.core.accounts.importing.to_json`), ``overwrite``, ``revive``.
+        It is ``users`` and ``groups`` (:func:`beonss.core.accounts.records.to_json`), ``overwrite``, ``revive``.
         The answer holds ``items`` (kind, name, action, details; without those that are unchanged), ``counts``,
         ``unknown_members`` and ``written``, the number of registers.
         """

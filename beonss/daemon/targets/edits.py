@@ -18,7 +18,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from beonss.core.accounts.importing import Batch, group_changes, plan, user_changes
+from beonss.core.accounts.importing import group_changes, plan, user_changes
+from beonss.core.accounts.records import Batch
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import Source
 from beonss.core.replication.registers import Change

@@ -15,7 +15,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from beonss.core.accounts.importing import Batch, GroupRecord, UserRecord, group_changes, plan, user_changes
+from beonss.core.accounts.importing import group_changes, plan, user_changes
+from beonss.core.accounts.records import Batch, GroupRecord, UserRecord
 from beonss.core.passwords.attempts import Source as Asker
 from beonss.core.replication.registers import Change
 from beonss.core.targets import following

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry, entry_problems, password_problems
 from beonss.core.accounts.exporting import group_lines, group_record, user_lines, user_record
-from beonss.core.accounts.importing import GroupRecord, UserRecord, gather
+from beonss.core.accounts.gathering import gather
 from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, UnwritableError, read
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.core.accounts.view import Group, User
 
 text = st.text(st.characters(exclude_characters=":\n\r\0", codec="utf-8"), max_size=8) | st.just("Ren\udce9")

@@ -1,51 +1,19 @@
-"""Taking over accounts from files: what is made, what is changed, what is left out and why."""
+"""Taking over accounts: what is made, what is changed, what is left out and why."""
 
-import json
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.account_files import FILES, gathered
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Aging, Password
-from beonss.core.accounts.importing import (
-    batch_from_json,
-    gather,
-    group_changes,
-    plan,
-    split_hash,
-    to_json,
-    user_changes,
-)
-from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, read
+from beonss.core.accounts.importing import group_changes, plan, user_changes
+from beonss.core.accounts.records import batch_from_json
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.registers import Register, Stamp
-from beonss.errors import ConfigurationError, MalformedError, Refused
-
-FILES = {
-    "passwd": (
-        b"root:x:0:0:root:/root:/bin/sh\n"
-        b"frodo:x:1001:1001:Frodo B\xe9utlin:/home/frodo:/bin/tcsh\n"
-        b"sam:x:1002:1002:Sam:/home/sam:/bin/sh\n"
-        b"sam:x:1009:1002:Sam again:/home/sam:/bin/sh\n"
-        b"rosie:x:1002:1002:Same uid:/home/rosie:/bin/sh\n"
-        b"evil:x:1010:0:Root's group:/:/bin/sh\n"
-        b"nobody:x:65534:65534::/:/bin/false\n"
-        b"what is this\n"
-        b"+::::::\n"
-    ),
-    "shadow": b"root:*:1::::::\nfrodo:$6$f$1:19000:0:99999:7:::\nsam:!$6$s$1:19000::::::\n",
-    "group": b"root:x:0:\nhobbits:x:1100:frodo,sam,merry\nsam:x:1100:\nusers:x:100:frodo\n",
-}
-
-
-def gathered(**options):
-    files = {**FILES, **{name: options.pop(name) for name in tuple(FILES) if name in options}}
-    return gather(
-        *(read(kind, files[kind.name]) if files[kind.name] is not None else None for kind in (PASSWD, SHADOW, GROUP)),
-        **options,
-    )
+from beonss.errors import ConfigurationError, Refused
 
 
 class Master:
@@ -72,56 +40,6 @@ class Master:
 
 def actions(made):
     return {(item.kind, item.name): item.action for item in made.items}
-
-
-def test_what_is_gathered_and_what_is_not():
-    batch = gathered()
-    assert [record.entry.name for record in batch.users] == ["frodo", "sam"]
-    assert [record.entry.name for record in batch.groups] == ["hobbits"]
-    assert batch.below_floor == 4
-    assert [(skipped.source, skipped.line, skipped.name) for skipped in batch.skipped] == [
-        ("passwd", 8, ""),
-        ("passwd", 4, "sam"),
-        ("passwd", 5, "rosie"),
-        ("passwd", 6, "evil"),
-        ("group", 3, "sam"),
-    ]
-    frodo, sam = batch.users
-    assert frodo.password == Password("$6$f$1", 19000)
-    assert frodo.aging == Aging(0, 99999, 7)
-    assert (sam.password, sam.locked) == (Password("$6$s$1", 19000), True)
-
-
-def test_without_shadow_hashes_of_passwd_count_and_x_says_nothing():
-    batch = gathered(shadow=None, passwd=b"a:$1$a$1:1001:100:::\nb:x:1002:100:::\n", group=None)
-    assert batch.users[0].password == Password("$1$a$1")
-    assert (batch.users[1].password, batch.users[1].locked, batch.users[1].aging) == (None, None, None)
-
-
-@pytest.mark.parametrize("data", [b"", b"root:x:0:0::/:/bin/sh\n", b"\0\0\0", b"+::::::\n"])
-def test_an_empty_or_wrong_file_is_refused(data):
-    with pytest.raises(ConfigurationError, match="nothing to import"):
-        gathered(passwd=data, group=None)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("$6$x", ("$6$x", False)),
-        ("!$6$x", ("$6$x", True)),
-        ("!!$6$x", ("$6$x", True)),
-        ("*LK*$6$x", ("$6$x", True)),
-        ("*", (None, False)),
-        ("!", (None, False)),
-        ("!!", (None, False)),
-        ("!*", (None, True)),
-        ("", (None, False)),
-        ("x", (None, False)),
-        ("*NP*", (None, False)),
-    ],
-)
-def test_password_fields(text, expected):
-    assert split_hash(text) == expected
 
 
 def test_an_import_makes_users_and_groups_with_their_members():
@@ -259,16 +177,6 @@ def test_aging_is_taken_over():
     assert master.view.user("frodo").aging == Aging(0, 90, 7)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"aging": 3}, {"locked": "no"}, {"uid": None}, {"uid": True}, {"gid": -1}, {"hash": 3}, {"gecos": None}]
-)
-def test_records_that_are_none(wrong):
-    good = {"name": "a", "uid": 5000, "gid": 100, "gecos": "", "home": "/", "shell": ""}
-    assert len(batch_from_json([good], None).users) == 1
-    with pytest.raises(MalformedError):
-        batch_from_json([{**good, **wrong}], None)
-
-
 def test_the_clusters_floor_counts_whatever_the_files_reader_allowed():
     made = plan(AccountView(), gathered(), uid_floor=1002, gid_floor=1101)
     assert actions(made) == {("user", "frodo"): "skip", ("user", "sam"): "create", ("group", "hobbits"): "skip"}
@@ -287,46 +195,6 @@ def test_a_step_that_no_longer_fits_is_refused():
         user_changes(master.view, made.users[0], 1)
 
 
-def test_records_cross_the_control_socket_unchanged():
-    batch = gathered()
-    text = json.dumps([[to_json(record) for record in batch.users], [to_json(record) for record in batch.groups]])
-    again = batch_from_json(*json.loads(text))
-    assert (again.users, again.groups) == (batch.users, batch.groups)
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-    max_leaves=8,
-)
-mangled = st.fixed_dictionaries(
-    {
-        "name": json_values,
-        "uid": json_values,
-        "gid": json_values,
-        "gecos": json_values,
-        "home": st.just("/"),
-        "shell": st.just(""),
-    },
-    optional={
-        "hash": json_values,
-        "changed": json_values,
-        "locked": json_values,
-        "aging": json_values,
-        "members": json_values,
-    },
-)
-
-
-@given(json_values | st.lists(mangled, max_size=2), json_values | st.lists(mangled, max_size=2))
-def test_any_json_is_records_or_malformed(users, groups):
-    try:
-        batch = batch_from_json(users, groups)
-    except MalformedError:
-        return
-    plan(AccountView(), batch)
-
-
 @given(st.binary(max_size=400), st.binary(max_size=400), st.binary(max_size=400))
 def test_any_files_are_planned_or_refused(passwd, shadow, group):
     try:
@@ -340,20 +208,3 @@ def test_no_repr_shows_a_hash():
     batch = gathered()
     made = plan(AccountView(), batch)
     assert "$6$" not in repr(batch) + repr(made)
-
-
-@pytest.mark.parametrize(
-    ("password", "days", "says"),
-    [
-        ("hunter2", "19000", "no hash"),
-        ("$6$salt$hash", "99999999999999", "out of bounds"),
-        ("$6$salt$hash", "19000", ""),
-    ],
-)
-def test_a_plain_word_or_an_absurd_day_leaves_the_user_out_and_says_so(password, days, says):
-    """Neither stops the rest of the import, and no part of the field is told."""
-    passwd = read(PASSWD, b"sam:x:2001:2000::/home/sam:/bin/sh\nrosie:x:2002:2000::/home/rosie:/bin/sh\n")
-    shadow = read(SHADOW, f"sam:{password}:{days}::::::\nrosie:*:::::::\n".encode())
-    batch = gather(passwd, shadow, None)
-    assert [user.entry.name for user in batch.users] == (["rosie"] if says else ["sam", "rosie"])
-    assert all(says in one.reason and "hunter2" not in one.reason for one in batch.skipped)

@@ -8,7 +8,7 @@ from support.fake_accounts import FakeAccounts
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry
-from beonss.core.accounts.importing import GroupRecord, UserRecord
+from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.core.targets.following import group_base, member_changes, missing, narrowed, removal, user_base
 
 words = st.sampled_from(["a", "b", "c"])

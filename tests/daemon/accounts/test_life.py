@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import PASSWORD, Aging, Password, UserEntry
-from beonss.core.accounts.importing import UserRecord, to_json
 from beonss.core.accounts.lookup import LocalNames
 from beonss.core.accounts.numbers import OTHERS
+from beonss.core.accounts.records import UserRecord, to_json
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.registers import Register
 from beonss.errors import MalformedError, Refused, StoreError

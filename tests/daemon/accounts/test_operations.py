@@ -8,7 +8,7 @@ from support.fake_accounts import THERE, FakeAccounts, now
 
 from beonss.core.accounts import intents
 from beonss.core.accounts.entries import GroupEntry, Password, UserEntry
-from beonss.core.accounts.importing import GroupRecord, UserRecord, to_json
+from beonss.core.accounts.records import GroupRecord, UserRecord, to_json
 from beonss.daemon.accounts.operations import MAX_CHUNK, AccountOperations, account_operations
 from beonss.daemon.targets.deliveries import Standing
 from beonss.errors import MalformedError, Refused
