@@ -1,5 +1,6 @@
 """A master whose sockets are handed over, as by systemd: it needs no power, loses nothing, and tells how it is."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -171,6 +172,30 @@ def test_every_door_is_served(frodo, sockets, manager):
     assert f'"port": {sockets.port}' in told
     with socket.create_connection(sockets.made["sync"].getsockname(), timeout=10) as client:
         assert client.getpeername()
+
+
+def test_dns_processes_have_no_door_but_their_own(cluster, frodo, sockets):
+    """Who takes one over has neither the control socket nor those on which passwords come."""
+    if not Path("/proc/self/stat").exists():
+        missing("the file system /proc")
+    doors = {f"socket:[{os.fstat(made.fileno()).st_ino}]": name for name, made in sockets.made.items()}
+    opened = {
+        named: {doors.get(str(each.readlink())) for each in (entry / "fd").iterdir()} - {None}
+        for named, entry in processes(f"{cluster.directory / 'frodo' / 'state'}", "beonss-dns")
+    }
+    assert opened.keys() == ({"beonss-dns", "beonss-dns1", "beonss-dns2"} if cluster.directory.name == "2" else set())
+    assert all(found <= {"udp", "tcp"} for found in opened.values())
+
+
+def processes(word, beginning):
+    """Run over the processes of one daemon with such a name: that, and their directory in /proc."""
+    for entry in Path("/proc").iterdir():
+        # Those that end meanwhile are not ours.
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and word.encode() in (entry / "cmdline").read_bytes():
+                name = (entry / "comm").read_text().strip()
+                if name.startswith(beginning):
+                    yield name, entry
 
 
 def test_a_reload_is_told(frodo, manager):

@@ -101,6 +101,9 @@ def prepare(
         if early is not None:
             early.channel.close()
             close_places(early.places)
+        for each in given:
+            # Those for DNS come by their channel; the others are doors to accounts and passwords.
+            each.socket.close()
         _settle(run_as, detached=detached)
         return serve_forks(its)
 
