@@ -69,7 +69,7 @@ def read_directory(options: Mapping[str, Any], *, uid_floor: int, gid_floor: int
     """
     # Loaded here: ldap3 takes a third of a second, and files need none of it.
     from beonss.targets.directory import DirectorySettings, DirectorySource  # noqa: PLC0415
-    from beonss.targets.ldapwire import LdapServer, uri_problem  # noqa: PLC0415
+    from beonss.targets.ldapservers import LdapServer, uri_problem  # noqa: PLC0415
 
     uris: tuple[str, ...] = options["uris"]
     starttls = not options["no_starttls"]

@@ -37,8 +37,6 @@ _DIRECTORY_CLASSES = {
     "PBKDF2-SHA256": "ldap_pbkdf2_sha256",
     "PBKDF2-SHA512": "ldap_pbkdf2_sha512",
 }
-#: The schemes of directories' values that :func:`verify` knows, besides CRYPT.
-DIRECTORY_SCHEMES = frozenset(_DIRECTORY_CLASSES)
 _DIRECTORY_ROUNDS = 10_000_000
 
 
@@ -195,3 +193,15 @@ def _verify_directory(plain: bytes, value: str, scheme: str) -> bool:
         return bool(handler.verify(plain, value))
     except (ValueError, TypeError):
         raise UnusableHash(f"the stored {{{scheme}}} hash is malformed") from None
+
+
+def crypt_form(value: bytes) -> str | None:
+    """Return a directory's password value as it may stand in a register; None if no password can match it here."""
+    text = value.decode("utf-8", "surrogateescape")
+    parts = directory_parts(text)
+    if parts is not None and parts[0] != "CRYPT":
+        return text if parts[0] in _DIRECTORY_CLASSES else None
+    if parts is not None:
+        text = parts[1]
+    # A locked hash is not taken over: locking is a change of its own.
+    return text if scheme_of(text) is not None else None

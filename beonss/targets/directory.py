@@ -14,9 +14,9 @@ from beonss.core.accounts.entries import Aging, GroupEntry, Password, UserEntry,
 from beonss.core.accounts.gathering import split_hash
 from beonss.core.accounts.records import GroupRecord, UserRecord
 from beonss.core.passwords.hashes import directory_parts
-from beonss.targets.ldap import crypt_form
-from beonss.targets.ldapservers import ServerOrder
-from beonss.targets.ldapwire import Found, LdapConnection, LdapServer
+from beonss.store.crypt import crypt_form
+from beonss.targets.ldapservers import LdapServer, ServerOrder
+from beonss.targets.ldapwire import Found, LdapConnection
 
 _USER = (
     "uid",

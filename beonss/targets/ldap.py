@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from beonss.core.accounts.entries import Password
-from beonss.core.passwords.hashes import directory_parts, scheme_of
+from beonss.core.passwords.hashes import directory_parts
 from beonss.core.targets.delivery import (
     DELIVERED,
     GroupState,
@@ -27,9 +27,9 @@ from beonss.core.targets.delivery import (
     shadow_hash,
 )
 from beonss.core.targets.edits import AccountEdit, Findings
-from beonss.store.crypt import DIRECTORY_SCHEMES
+from beonss.store.crypt import crypt_form
 from beonss.targets.journal import Journal, Mark
-from beonss.targets.ldapservers import AWAY, READ_ONLY, ServerOrder
+from beonss.targets.ldapservers import AWAY, READ_ONLY, LdapServer, ServerOrder
 from beonss.targets.ldapwire import (
     ADD,
     CONSTRAINT,
@@ -43,7 +43,6 @@ from beonss.targets.ldapwire import (
     Found,
     InvalidCredentialsError,
     LdapConnection,
-    LdapServer,
     Result,
     escaped,
 )
@@ -509,18 +508,6 @@ class _ElsewhereError(Exception):
         super().__init__(outcome.text)
         self.outcome = outcome
         self.seconds = seconds
-
-
-def crypt_form(value: bytes) -> str | None:
-    """Return a directory's password value as it may stand in a register; None if no password can match it here."""
-    text = value.decode("utf-8", "surrogateescape")
-    parts = directory_parts(text)
-    if parts is not None and parts[0] != "CRYPT":
-        return text if parts[0] in DIRECTORY_SCHEMES else None
-    if parts is not None:
-        text = parts[1]
-    # A locked hash is not taken over: locking is a change of its own.
-    return text if scheme_of(text) is not None else None
 
 
 def _mark(value: bytes) -> str:

@@ -10,16 +10,15 @@ import stat
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
 from beonss.errors import TargetError
 from beonss.store.statefile import read_given
-from beonss.targets.ldapservers import AWAY, ServerOrder
+from beonss.targets.ldapservers import AWAY, LdapServer, ServerOrder, uri_problem
 
 with warnings.catch_warnings():
     # ldap3 2.9.1 uses names that pyasn1 has renamed since.
@@ -59,31 +58,8 @@ _CUT = frozenset({3, 4, 11})
 #: RFC 2696.
 _PAGED = "1.2.840.113556.1.4.319"
 
-TlsMode = Literal["ldaps", "starttls", "none"]
-
 #: Bytes in the file of a password at the most.
 _LARGEST_SECRET = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class LdapServer:
-    """Where a directory is and who we are there.
-
-    Attributes:
-        uris: tried in this order: ``ldaps://host``, ``ldap://host``, ``ldapi://%2Frun%2Fldapi``.
-        bind_dn: None with ``ldapi`` means who the process is (SASL EXTERNAL).
-        password_file: holds the password of ``bind_dn``, in its first line; not readable for others.
-        starttls: begin TLS on ``ldap://``; may be False only towards this machine.
-        ca_file: certificates that a server's may be signed by; None means the system's.
-        timeout: seconds for connecting and for each answer.
-    """
-
-    uris: tuple[str, ...]
-    bind_dn: str | None = None
-    password_file: Path | None = None
-    starttls: bool = True
-    ca_file: Path | None = None
-    timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -105,32 +81,6 @@ class Result:
     code: int
     text: str
     referrals: tuple[str, ...] = ()
-
-
-def uri_problem(uri: str, *, starttls: bool) -> str | None:
-    """Say why a URI cannot be used, or None."""
-    try:
-        parts = urlsplit(uri)
-        host = parts.hostname
-        _ = parts.port
-    except ValueError:
-        return f"{uri!r} is no URI"
-    if parts.scheme not in {"ldap", "ldaps", "ldapi"}:
-        return f"{uri!r} begins neither with ldaps://, ldap:// nor ldapi://"
-    if parts.scheme != "ldapi" and not host:
-        return f"{uri!r} names no host"
-    if parts.scheme == "ldap" and not starttls and not _is_here(host or ""):
-        return f"{uri!r} without starttls would send passwords in clear to another machine"
-    return None
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _CheckedTls(Tls):

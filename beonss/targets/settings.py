@@ -19,7 +19,7 @@ from beonss.targets.directory import DirectorySettings
 from beonss.targets.etcfiles import LOCK_TIMEOUT
 from beonss.targets.files import FilesSettings, FilesTarget
 from beonss.targets.ldap import DEFAULT_FILTER, LdapSettings, LdapTarget
-from beonss.targets.ldapwire import LdapServer, uri_problem
+from beonss.targets.ldapservers import LdapServer, uri_problem
 from beonss.wire import description_shape as shape
 from beonss.wire.toml_lines import LineMap, TooDeepError, locate
 from beonss.wire.toml_lines import Path as Place

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
-from beonss.targets.ldapwire import LdapConnection, LdapServer
+from beonss.targets.ldapservers import LdapServer
+from beonss.targets.ldapwire import LdapConnection
 
 #: RFC 4511: LDAPMessage {1, bindResponse {success, "", ""}}, and the two answers to a search for the root DSE.
 BIND = bytes.fromhex("300c02010161070a010004000400")

@@ -12,8 +12,8 @@ from beonss.core.targets.delivery import GroupState, PermanentTargetError, Tempo
 from beonss.targets import ldap as ldap_module
 from beonss.targets import ldapwire
 from beonss.targets.ldap import LdapSettings, LdapTarget
-from beonss.targets.ldapservers import READ_ONLY, ServerOrder
-from beonss.targets.ldapwire import REPLACE, LdapConnection, escaped, uri_problem
+from beonss.targets.ldapservers import READ_ONLY, ServerOrder, uri_problem
+from beonss.targets.ldapwire import REPLACE, LdapConnection, escaped
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pytest
 from ports import free_port
 
-from beonss.targets.ldapwire import LdapServer
+from beonss.targets.ldapservers import LdapServer
 from support.requires import missing
 from support.slapd import BASE
 

@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from ports import free_port
 
 from beonss.core.targets.delivery import PermanentTargetError, TemporaryTargetError
-from beonss.targets.ldapwire import LdapConnection, LdapServer
+from beonss.targets.ldapservers import LdapServer
+from beonss.targets.ldapwire import LdapConnection
 from support.requires import missing
 
 BASE = "dc=fellow,dc=aero,dc=org"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from beonss.core.accounts.entries import Aging, Password
 from beonss.core.names.description import DescriptionError
 from beonss.targets.directory import DirectorySettings, DirectorySource, normalized
-from beonss.targets.ldapwire import Found, LdapServer
+from beonss.targets.ldapservers import LdapServer
+from beonss.targets.ldapwire import Found
 from beonss.targets.settings import parse, parse_sources
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from beonss.core.targets.delivery import DELIVERED, Outcome
 from beonss.daemon.passwords.direct_changes import DirectChanges
 from beonss.errors import StoreError
 from beonss.targets.ldap import LdapSettings, LdapTarget
-from beonss.targets.ldapwire import LdapServer
+from beonss.targets.ldapservers import LdapServer
 
 
 @pytest.fixture
