@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
-from beonss.net.prompt import push
+from beonss.net.prompt import write_now
 from beonss.net.unixsocket import GivenPort, clear_stale_socket, peer_of
 from beonss.wire.control import OK, End, Event, LineBuffer, decode_request, encode_reply
 
@@ -249,15 +249,12 @@ class ControlConnection(Protocol):
             self._close()
 
     def _report(self, name: str, /, **data: Any) -> None:
-        self._send(Event(name, data))
+        if self.connected and not self._closing:
+            self.transport.write(encode_reply(Event(name, data)))
 
     def _end(self, end: End) -> None:
-        self._send(end)
-        push(self.transport)
-
-    def _send(self, reply: Event | End) -> None:
         if self.connected and not self._closing:
-            self.transport.write(encode_reply(reply))
+            write_now(self.transport, encode_reply(end))
 
     def _close(self) -> None:
         self._waiting.clear()

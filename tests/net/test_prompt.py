@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.testing import MemoryReactor, StringTransport
 
-from beonss.net.prompt import push
+from beonss.net.prompt import push, write_now
 
 
 class Watching(MemoryReactor):
@@ -103,3 +103,36 @@ def test_other_transports_are_left_alone() -> None:
     push(transport)
     push(None)
     assert transport.value() == b"page"
+
+
+def test_an_answer_goes_out_without_the_reactor_hearing_of_it(ends: tuple[Watching, Pipe, socket.socket]) -> None:
+    reactor, pipe, there = ends
+    heard: list[object] = []
+    reactor.addWriter = heard.append  # type: ignore[method-assign]
+    write_now(pipe, b"answer")
+    assert there.recv(100) == b"answer"
+    assert not heard
+
+
+def test_an_answer_comes_after_what_was_written_before(ends: tuple[Watching, Pipe, socket.socket]) -> None:
+    _, pipe, there = ends
+    pipe.write(b"event ")
+    write_now(pipe, b"answer")
+    assert there.recv(100) == b"event answer"
+    pipe.takes = 3
+    write_now(pipe, b"first ")
+    write_now(pipe, b"second")
+    while pipe.dataBuffer:
+        pipe.doWrite()
+    assert there.recv(100) == b"first second"
+
+
+def test_an_answer_into_a_broken_connection_is_left_for_the_reactor(ends: tuple[Watching, Pipe, socket.socket]) -> None:
+    reactor, pipe, _ = ends
+    pipe.broken = True
+    write_now(pipe, b"answer")
+    assert reactor.waiting == {pipe}
+    assert pipe.doWrite() is CONNECTION_LOST
+    other = StringTransport()
+    write_now(other, b"answer")
+    assert other.value() == b"answer"
