@@ -3,8 +3,8 @@
 Messages are delayed, dropped, repeated and reordered, as no stream would do; so the rules of pulling have to bear more
 than TCP brings. What is asked and answered is decided by the product: :class:`~beonss.core.replication.pulling.Pull`,
 :class:`~beonss.daemon.accounts.state.Accounts`, :class:`~beonss.daemon.replication.membership.Membership` and
-:class:`~beonss.daemon.replication.peers.PeerBook`. Who calls whom, and when again, stands here instead of
-``beonss.net``.
+:class:`~beonss.daemon.replication.peers.PeerBook`; who is asked first by :class:`~beonss.net.pull_turns.PullTurns`. Who
+calls whom, and when again, stands here instead of ``beonss.net``.
 """
 
 from collections.abc import Callable
@@ -90,8 +90,35 @@ class Exchange:
 
     # --- asking ---
 
+    def call(self, machine: Machine, peer: str, *, everything: bool = False) -> None:
+        """Open a connection to a peer in place of the one there was; its first question waits for its turn."""
+        world = self._world
+        machine.turns.end(peer)
+        machine.pulls.pop(peer, None)
+        if not machine.up or peer not in machine.book:
+            return
+        self._count += 1
+        number, life = self._count, machine.life
+        machine.calls[peer] = number
+        if self._answers_calls(machine, peer):
+            machine.turns.wait(peer).addCallback(
+                lambda _: self.ask(machine, peer, wait=False, everything=everything)
+            ).addErrback(world.failed)
+            return
+
+        def again() -> None:
+            if machine.life == life and machine.calls.get(peer) == number:
+                self.call(machine, peer, everything=everything)
+
+        world.timeline.at(PATIENCE, again)
+
+    def _answers_calls(self, machine: Machine, peer: str) -> bool:
+        """Say whether a connection opens: not to who is down, or cut off both ways; half-open ones do."""
+        server = self._world.machines.get(peer) or self._world.removed.get(peer)
+        return server is not None and server.up and not {(machine.name, peer), (peer, machine.name)} <= self.cut
+
     def ask(self, machine: Machine, peer: str, *, wait: bool, everything: bool = False) -> None:
-        """Ask a peer; ask again when no page has come for a while."""
+        """Ask a peer; call it again when no page has come for a while."""
         world = self._world
         if not machine.up or peer not in machine.book:
             return
@@ -112,19 +139,19 @@ class Exchange:
                 world.checks.truth(machine),
             )
             self.send(machine, server, lambda: self._on_question(server, machine, question))
-        world.timeline.at(PATIENCE, lambda: self._ask_again(machine, life, peer, number, pull.expected, wait=wait))
+        world.timeline.at(PATIENCE, lambda: self._call_again(machine, life, peer, number, pull.expected))
 
-    def _ask_again(self, machine: Machine, life: int, peer: str, number: int, seen: int, *, wait: bool) -> None:
+    def _call_again(self, machine: Machine, life: int, peer: str, number: int, seen: int) -> None:
         if not machine.up or machine.life != life:
             return
         current, pull = machine.pulls.get(peer, (0, None))
         if pull is None or current != number:
             return
         if pull.expected == seen:
-            self.ask(machine, peer, wait=wait)
+            self.call(machine, peer)
         else:
             expected = pull.expected
-            self._world.timeline.at(PATIENCE, lambda: self._ask_again(machine, life, peer, number, expected, wait=wait))
+            self._world.timeline.at(PATIENCE, lambda: self._call_again(machine, life, peer, number, expected))
 
     # --- answering ---
 
@@ -194,18 +221,22 @@ class Exchange:
             if not pull.receive(page):
                 return
         except MalformedError:
-            self.ask(machine, peer.name, wait=False)
+            self.call(machine, peer.name)
             return
+        machine.turns.progress(peer.name)
         self._world.checks.merging(machine, page)
         self._world.checks.merged(machine, page, now(machine.accounts.merge(page.rows, page.vector)))
         if not pull.done:
             return
         assert page.vector is not None
+        machine.turns.end(peer.name)
         machine.pulled(peer.name, page.vector)
         mine = now(machine.accounts.digest())
-        everything = drifted(mine[0], mine[1], *state)
-        self.healed += everything
-        self.ask(machine, peer.name, wait=not everything, everything=everything)
+        if drifted(mine[0], mine[1], *state):
+            self.healed += 1
+            self.call(machine, peer.name, everything=True)
+        else:
+            self.ask(machine, peer.name, wait=True)
 
     def _believes(self, machine: Machine, other: Machine, key: bytes, roster: Roster) -> bool:
         """Say whether a machine takes another for the member it says it is, by the lists of both."""

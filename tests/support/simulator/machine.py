@@ -16,6 +16,7 @@ from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.peers import PeerBook
 from beonss.daemon.targets.deliveries import Deliveries
 from beonss.errors import StoreError
+from beonss.net.pull_turns import PullTurns
 from beonss.store.audit import AuditLog
 from beonss.store.database import Database
 from beonss.store.writer import InlineWriter
@@ -50,6 +51,8 @@ class Machine:
     Attributes:
         up: whether its process runs.
         life: counts the processes: messages of another life are lost with its connections.
+        turns: whom it asks first.
+        calls: by peer, the number of the last connection to it.
         pulls: by peer, the number of the last question and its answer.
         waits: by asker, the question that waits here.
         heard: by asker, the last question answered: two answers to one question may not mix.
@@ -59,6 +62,7 @@ class Machine:
     book: PeerBook
     booting: Booting
     membership: Membership
+    turns: PullTurns
     passwords: Passwords | None
     deliveries: Deliveries | None
 
@@ -75,6 +79,7 @@ class Machine:
         self.up = False
         self.life = 0
         self.backup: tuple[Disk, bytes, dict[str, tuple[bytes, int]]] | None = None
+        self.calls: dict[str, int] = {}
         self.pulls: dict[str, tuple[int, Pull]] = {}
         self.waits: dict[str, Deferred[None]] = {}
         self.heard: dict[str, int] = {}
@@ -109,7 +114,7 @@ class Machine:
         world = self.world
         self.life += 1
         life = self.life
-        self.pulls, self.waits, self.heard = {}, {}, {}
+        self.calls, self.pulls, self.waits, self.heard = {}, {}, {}, {}
         self._pulled, self._told = [], []
         database = self.disk.open(world.office.cluster)
         self.up = True
@@ -122,6 +127,7 @@ class Machine:
             new_incarnation=lambda: f"{world.random.getrandbits(128):032x}",
             machine=self.machine_id,
         )
+        self.turns = PullTurns(clock)
         now(self.accounts.start())
         self.accounts._stalled.patience = STALLED
         self.accounts.listen(lambda rows: world.checks.committed(self, rows))
@@ -137,8 +143,9 @@ class Machine:
         self._start_targets(clock)
         self._start_passwords(clock)
         world.timeline.at(STALLED / 3, lambda: self._adopt(life))
-        for name in self.peers:
-            world.exchange.ask(self, name, wait=False)
+        others = list(self.peers)
+        for name in world.random.sample(others, len(others)):
+            world.exchange.call(self, name)
 
     def _start_targets(self, clock: ProcessClock) -> None:
         self.deliveries = None
@@ -247,11 +254,13 @@ class Machine:
         for name in set(self.book.names()) - names:
             self.book.remove(name)
             self.pulls.pop(name, None)
+            self.calls.pop(name, None)
+            self.turns.end(name)
             now(self.accounts.acknowledge(name, None))
         for name in sorted(names - set(self.book.names())):
             self.book.add(name, (), None if known is None else known.get(name))
             if known is None:
-                self.world.exchange.ask(self, name, wait=False)
+                self.world.exchange.call(self, name)
 
 
 def _listening(listeners: list[Any], callback: Any) -> Callable[[], None]:

@@ -119,7 +119,10 @@ class Node:
     def _look(self, why: str) -> None:
         """Check that nobody who was known is gone without a master's word."""
         serves = {user.id for user in self.accounts.view.users()}
-        for lost in self.served - serves:
+        # Masters that were apart gave one name or number to two accounts, and the node is the first to know of both:
+        # it serves the one that all masters will serve. What an only master has lost stands in nobody's way.
+        displaced = set() if self.alone else {loser for c in self.accounts.view.conflicts() for loser in c.losers}
+        for lost in self.served - serves - displaced:
             # After a restart too: what was being merged when the process died may be on the disk.
             said = any(lost not in vouched for vouched in self._vouched)
             assert said, f"a known user was forgotten by the node {self.name} with {why}"

@@ -9,8 +9,9 @@ from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 class Call:
     """Something that will happen (the part of IDelayedCall that is used)."""
 
-    def __init__(self, time: float, action: Callable[[], object]) -> None:
+    def __init__(self, timeline: "Timeline", time: float, action: Callable[[], object]) -> None:
         self.time = time
+        self._timeline = timeline
         self._action: Callable[[], object] | None = action
         self._cancelled = False
 
@@ -23,6 +24,13 @@ class Call:
         if self._action is None:
             raise AlreadyCancelled if self._cancelled else AlreadyCalled
         self._action, self._cancelled = None, True
+
+    def reset(self, delay: float) -> None:
+        """Let it happen so many seconds from now instead."""
+        if self._action is None:
+            raise AlreadyCancelled if self._cancelled else AlreadyCalled
+        self.time = self._timeline.now + max(0.0, delay)
+        self._timeline.enter(self)
 
     def happen(self) -> None:
         """Do it, unless it was cancelled."""
@@ -47,16 +55,22 @@ class Timeline:
 
     def at(self, delay: float, action: Callable[[], object]) -> Call:
         """Let something happen after so many seconds."""
-        self._count += 1
-        call = Call(self.now + max(0.0, delay), action)
-        heapq.heappush(self._calls, (call.time, self._count, call))
+        call = Call(self, self.now + max(0.0, delay), action)
+        self.enter(call)
         return call
+
+    def enter(self, call: Call) -> None:
+        """Have a call happen at its time; where it stood before, it is passed over."""
+        self._count += 1
+        heapq.heappush(self._calls, (call.time, self._count, call))
 
     def run(self, seconds: float) -> None:
         """Let so much time pass."""
         end = self.now + seconds
         while self._calls and self._calls[0][0] <= end:
             self.now, _, call = heapq.heappop(self._calls)
+            if call.time != self.now:
+                continue
             try:
                 call.happen()
             except Exception as error:
