@@ -4,7 +4,8 @@ A commit of SQLite writes every page that it touched, of the table and of its in
 changing hands for each statement. A commit here is one record of the registers that it changed. Now and then all of
 them are folded into the database in one of its own transactions; that names a new generation, from which moment the
 records of the one before are void, whatever of them is still in the file (docs/decisions/0034). An opening reads the
-records of the database's generation, in order, up to the first that is not whole, and folds them.
+records of the database's generation, in order, up to the first that is not whole, and folds them; what stands whole
+behind that one is told apart (:mod:`beonss.store.commits_behind`).
 
 The file, integers big-endian: 8 bytes ``beoncmt1``, 8 of the generation, then records: 4 bytes of length, 4 of CRC-32
 over length and body, carried on from the record before (the first: from the header), then the body.
@@ -12,13 +13,15 @@ over length and body, carried on from the record before (the first: from the hea
 
 import errno
 import os
+import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from beonss.core.replication.registers import Register
 from beonss.errors import MalformedError
+from beonss.store.commits_behind import PREFIX, record_sum, whole_behind
 from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError
 from beonss.wire.packing import Fields, unpack
 from beonss.wire.registers import MAXIMUM_ROWS, registers_from_plain
@@ -26,7 +29,6 @@ from beonss.wire.registers import MAXIMUM_ROWS, registers_from_plain
 MAGIC = b"beoncmt1"
 GENERATION_BYTES = 8
 _HEADER = len(MAGIC) + GENERATION_BYTES
-_PREFIX = 8
 #: No file is longer: what has no room goes into the tables, with all that is there.
 MAX_LENGTH = 8 << 20
 
@@ -54,14 +56,19 @@ class DiskFile:
     """A file of the operating system's, made with mode 0600 where there is none.
 
     Raises:
-        UnusableStoreError: it cannot be opened for writing.
+        UnusableStoreError: it cannot be opened for writing, or is no file.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            # Nobody is waited for at a pipe.
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            self._descriptor = os.open(path, flags, 0o600)
             try:
-                if os.fstat(self._descriptor).st_mode & 0o077:
+                mode = os.fstat(self._descriptor).st_mode
+                if not stat.S_ISREG(mode):
+                    raise _strange(path)
+                if mode & 0o077:
                     os.fchmod(self._descriptor, 0o600)
                 directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
@@ -73,6 +80,8 @@ class DiskFile:
                 os.close(self._descriptor)
                 raise
         except OSError as error:
+            if error.errno in {errno.ENXIO, errno.EISDIR}:
+                raise _strange(path) from None
             raise UnusableStoreError(f"{path}: cannot be opened for writing: {error.strerror}") from None
 
     def read(self) -> bytes:
@@ -105,6 +114,27 @@ class DiskFile:
         os.close(self._descriptor)
 
 
+def _strange(path: Path) -> UnusableStoreError:
+    return UnusableStoreError(
+        f"{path}: is no regular file, so this program did not make it. Look who put it there, and move it away"
+    )
+
+
+class Found(NamedTuple):
+    """What an opening finds in the file.
+
+    Attributes:
+        whole: the bodies of the records of a generation, up to the first that is not whole.
+        behind: the bodies of records behind that one that were whole once, perhaps of an older generation; most often
+            there are none.
+        position: of that one, bytes from the beginning of the file.
+    """
+
+    whole: Sequence[bytes]
+    behind: Sequence[bytes]
+    position: int
+
+
 class Commits:
     """The records of one generation.
 
@@ -122,8 +152,8 @@ class Commits:
         # What is in the file of this generation; the header is written with the first record.
         self.empty = True
 
-    def records(self, generation: bytes | None) -> Iterator[bytes]:
-        """Return the bodies of the whole records of a generation; none if the file is of another one.
+    def read(self, generation: bytes | None) -> Found:
+        """Return the records of a generation; none if the file is of another one.
 
         Raises:
             BrokenStoreError: the file cannot be read.
@@ -132,18 +162,21 @@ class Commits:
             data = self._file.read()
         except OSError as error:
             raise self._broken(error) from None
-        if generation is None or data[:_HEADER] != MAGIC + generation:
-            return
-        position, known = _HEADER, zlib.crc32(data[:_HEADER])
-        while position + _PREFIX <= len(data):
-            length = data[position : position + 4]
-            end = position + _PREFIX + int.from_bytes(length, "big")
-            body = data[position + _PREFIX : end]
-            known = zlib.crc32(body, zlib.crc32(length, known))
-            if end > len(data) or data[position + 4 : position + _PREFIX] != known.to_bytes(4, "big"):
-                return
-            yield body
-            position = end
+        if generation is None or not data.strip(b"\0"):
+            return Found((), (), 0)
+        header = MAGIC + generation
+        position, known, whole, view = _HEADER, zlib.crc32(header), [], memoryview(data)
+        while position + PREFIX <= len(data):
+            end = position + PREFIX + int.from_bytes(data[position : position + 4], "big")
+            after = record_sum(view, position, end, known)
+            if end > len(data) or data[position + 4 : position + PREFIX] != after.to_bytes(4, "big"):
+                break
+            whole.append(data[position + PREFIX : end])
+            position, known = end, after
+        if not whole and data[:_HEADER] != header and data.startswith(MAGIC):
+            return Found((), (), 0)
+        # Where the header itself was changed, the first record's sum still says of which generation it is.
+        return Found(tuple(whole), tuple(whole_behind(data, position, known)), position)
 
     def begin(self, generation: bytes) -> None:
         """Void all records: those that follow belong to another generation, which the database names by now."""
@@ -159,7 +192,7 @@ class Commits:
 
     def has_room(self, body: bytes) -> bool:
         """Say whether a record may be added."""
-        return (self._position or _HEADER) + _PREFIX + len(body) <= MAX_LENGTH
+        return (self._position or _HEADER) + PREFIX + len(body) <= MAX_LENGTH
 
     def append(self, body: bytes) -> None:
         """Add a record, for which there must be room, and flush the disk.
@@ -206,7 +239,7 @@ def read_commit(body: bytes, path: Path | str) -> tuple[tuple[Register, ...], di
     """Return the registers of a record and how far it moves the vector.
 
     Args:
-        body: as :meth:`Commits.records` returns it.
+        body: as :meth:`Commits.read` returns it.
         path: of the file, for people.
 
     Raises:

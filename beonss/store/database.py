@@ -33,7 +33,7 @@ from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.answers import ASKED, AnsweringDatabase
 from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile, read_commit
 from beonss.store.conforming import conform
-from beonss.store.failures import BrokenStoreError, translated
+from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError, translated
 from beonss.store.local import Scope
 from beonss.store.opening import file_system_magic
 from beonss.store.rows import COLUMNS, Packing, fingerprint, fingerprint_of, to_register, to_row
@@ -57,6 +57,14 @@ _UPSERT = (
     " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
     " origin = excluded.origin, sequence = excluded.sequence, author = excluded.author,"
     " context = excluded.context"
+)
+#: The note that commits were lost, with a text for people.
+LOST = "lost"
+_LOST = (
+    "{path}: a commit in it was damaged after it was written (at byte {position}); {behind} behind it could be read. "
+    "What the other masters have of it comes back by itself. Changes that were made on this master in its last seconds "
+    "and that no other master had may be missing: look at `beonss audit`, and make them again. "
+    "Check the disk of this machine (the kernel's log says more)"
 )
 _UPSERT_ONE = _UPSERT.format("(?, ?, ?, ?, ?, ?, ?, ?, ?)")
 _UPSERT_TOGETHER = _UPSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * _ROWS_TOGETHER))
@@ -104,14 +112,23 @@ class Database(AnsweringDatabase):
         # The incarnation written with, and its highest number; None when that has to be looked up.
         self._written: tuple[str, int] | None = None
         self._contested: set[Key] = set()
-        super().__init__(path, cluster, scope=scope, durable=durable, magic=magic)
+        try:
+            super().__init__(path, cluster, scope=scope, durable=durable, magic=magic)
+            self._open(quick=quick and durable, commit_file=commit_file)
+        except DiskFullError:
+            raise DiskFullError(
+                f"{path}: the disk is full, and a start needs some room to put the latest changes into the tables. "
+                "Nothing was changed, and nothing is lost; free some space there and start again"
+            ) from None
+
+    def _open(self, *, quick: bool, commit_file: Callable[[Path], CommitFile]) -> None:
         self._vector = self._read_vector()
         self._stored_vector = self._durable_vector = dict(self._vector)
         # Where something may stand in the table "overruled": most writes need not look. Keys are never taken out, so
         # that a rollback cannot make it wrong.
         self._contested = {register.key for register in self.overruled()}
         try:
-            self._recover(quick=quick and durable, commit_file=commit_file)
+            self._recover(quick=quick, commit_file=commit_file)
         except BaseException:
             self._connection.close()
             raise
@@ -127,14 +144,15 @@ class Database(AnsweringDatabase):
         commits = Commits(commit_file(path), path)
         try:
             with self.transaction():
-                for body in commits.records(generation):
+                found = commits.read(generation)
+                for body in found.whole:
                     rows, vector = read_commit(body, path)
-                    for row in rows:
-                        # The tables hold what is older, unless a version wrote there that knows no such file.
-                        held = self.register(row.key)
-                        if held is None or row.beats(held):
-                            self._unfolded.put(row)
+                    # The tables hold what is older, unless a version wrote there that knows no such file.
+                    self._take_newer(rows)
                     self._move_vector(vector)
+                if behind := self._take_behind(found.behind, path):
+                    # Kept until there is another incarnation: the numbers of what is missing were told.
+                    self.set_meta(LOST, _LOST.format(path=path, position=found.position, behind=behind).encode())
                 # Durable in the tables before anybody hears of it; with another generation the records are void.
                 self._begin()
                 if quick:
@@ -148,6 +166,35 @@ class Database(AnsweringDatabase):
             raise
         if not quick:
             commits.close()
+
+    def _take_newer(self, rows: Iterable[Register]) -> bool:
+        """Take in those that beat what is held; say whether there were any."""
+        newer = False
+        for row in rows:
+            held = self.register(row.key)
+            if held is None or row.beats(held):
+                self._unfolded.put(row)
+                newer = True
+        return newer
+
+    def _take_behind(self, bodies: Iterable[bytes], path: Path) -> int:
+        """Take in commits behind one that cannot be read; return how many.
+
+        Those of an older generation hold nothing new, as all of it is in the tables; with the first of them this ends.
+        The vector does not move: it would cover what is missing. So the rows are like those of half an answer
+        (:meth:`unfinished`): whoever has the rest sends it, or they are adopted.
+        """
+        count = 0
+        for body in bodies:
+            try:
+                rows, vector = read_commit(body, path)
+            except UnusableStoreError:
+                break
+            if not self._take_newer(rows) and all(self._vector.get(o, 0) >= n for o, n in vector.items()):
+                break
+            self._move_vector({row.stamp.origin: 0 for row in rows})
+            count += 1
+        return count
 
     @property
     def unfolded(self) -> int:

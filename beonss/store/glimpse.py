@@ -92,7 +92,7 @@ def _committed(path: Path, generation: bytes, keys: Collection[Key]) -> dict[Key
     try:
         return {
             row.key: Glimpsed(row.value)
-            for body in commits.records(generation)
+            for body in commits.read(generation).whole
             for row in read_commit(body, beside)[0]
             if row.key in keys
         }

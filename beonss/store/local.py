@@ -163,8 +163,8 @@ class LocalDatabase:
         """Return a value of this machine's own: ``incarnation``, ``machine``, ``members``, ``description`` ..."""
         return self._get("meta", name)
 
-    def set_meta(self, name: str, value: bytes) -> None:
-        """Keep a value of this machine's own."""
+    def set_meta(self, name: str, value: bytes | None) -> None:
+        """Keep a value of this machine's own; None removes it."""
         self._set("meta", name, value)
 
     def get(self, name: str) -> bytes | None:

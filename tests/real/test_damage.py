@@ -13,9 +13,10 @@ from support.people import PASSWORD, import_people
 from support.registers import row
 from support.requires import missing
 
+from beonss.core.replication.registers import Change
 from beonss.daemon.node_memory import NodeMemory
 from beonss.store.database import Database
-from beonss.store.keys import load_cluster_public
+from beonss.store.keys import load_cluster_public, load_roster
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,53 @@ def test_a_damaged_database_is_left_as_it_is(frodo, state, damage):
     said = start(frodo, state=state)
     assert "accounts.db" in said
     assert database.read_bytes() == bad
+
+
+def test_a_commit_that_was_damaged_is_an_alarm_and_those_behind_it_are_served(cluster, frodo, state):
+    """After a kill, a bit of the file of commits is another: what is behind it stands all the same."""
+    database = Database(state / "accounts.db", frodo_cluster(state), quick=True)
+    before = database.meta("incarnation")
+    entries = [row for batch in database.registers() for row in batch if row.key.field == "entry"][:3]
+    for entry in entries:
+        changed = entry.value.replace(b"/home/", b"/homes/")
+        assert changed != entry.value
+        database.write([Change(entry.key, changed)], 2, "root@frodo", before.decode())
+    database._connection.close()
+    commits = state / "accounts.db-commits"
+    data = bytearray(commits.read_bytes())
+    data[data.index(entries[1].key.object.encode())] ^= 1
+    commits.write_bytes(data)
+    saved = frodo.arguments
+    words = list(map(str, saved))
+    words[words.index("--state") + 1] = str(state)
+    frodo.arguments = words
+    try:
+        cluster.start(frodo)
+        alarms = [alarm for alarm in cluster.status(frodo)["alarms"] if "accounts.db-commits" in alarm]
+        assert len(alarms) == 1
+        assert "1 behind it could be read" in alarms[0]
+    finally:
+        frodo.stop()
+        frodo.arguments = saved
+    again = Database(state / "accounts.db", frodo_cluster(state))
+    held = [b"/homes/" in again.register(entry.key).value for entry in entries]
+    assert held == [True, False, True]
+    assert again.meta("incarnation") != before
+    assert again.meta("lost") is None
+    again.close()
+
+
+def frodo_cluster(state):
+    """Return the id of the cluster of a state directory."""
+    return load_roster(state).cluster
+
+
+def test_a_fifo_in_the_place_of_the_commits_is_refused_at_once(frodo, state):
+    (state / "accounts.db-commits").unlink()
+    os.mkfifo(state / "accounts.db-commits")
+    said = start(frodo, state=state)
+    assert "accounts.db-commits: is no regular file" in said
+    assert "kernel" not in said
 
 
 def test_a_node_whose_memory_was_changed_by_hand_begins_anew(cluster, frodo):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def filled(*bodies: bytes, generation: bytes = ONE) -> Memory:
 
 
 def read(memory: Memory, generation: bytes | None = ONE) -> list[bytes]:
-    return list(Commits(memory, "file").records(generation))
+    return list(Commits(memory, "file").read(generation).whole)
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
@@ -114,10 +115,60 @@ def test_a_file_cut_off_anywhere_keeps_what_is_whole(bodies: list[bytes], data: 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=5), st.data())
 def test_a_changed_byte_ends_the_reading(bodies: list[bytes], data: st.DataObject) -> None:
     memory = filled(*bodies)
-    memory.data[data.draw(st.integers(0, len(memory.data) - 1))] ^= data.draw(st.integers(1, 255))
+    memory.data[data.draw(st.integers(16, len(memory.data) - 1))] ^= data.draw(st.integers(1, 255))
     found = read(memory)
     assert found == bodies[: len(found)]
     assert len(found) < len(bodies)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=5), st.integers(0, 15), st.integers(1, 255))
+def test_a_changed_header_costs_nothing(bodies: list[bytes], place: int, change: int) -> None:
+    """The sums of the records say as well of which generation they are."""
+    memory = filled(*bodies)
+    memory.data[place] ^= change
+    assert read(memory) == bodies
+    assert read(memory, OTHER) == []
+
+
+RECORDS = st.lists(st.binary(max_size=40).map(lambda rest: b"\x92" + rest), min_size=1, max_size=6)
+
+
+@given(RECORDS, RECORDS, st.data())
+def test_whole_records_behind_a_changed_one_are_found(
+    older: list[bytes], bodies: list[bytes], data: st.DataObject
+) -> None:
+    """Whatever is left of an older generation behind them; of that one as well, as nothing in its bytes tells."""
+    memory = filled(*older, generation=OTHER)
+    commits = Commits(memory, "file")
+    commits.begin(ONE)
+    starts = []
+    for body in bodies:
+        starts.append(commits._position or 16)
+        commits.append(body)
+    which = data.draw(st.integers(0, len(bodies) - 1))
+    memory.data[starts[which] + data.draw(st.integers(0, 7 + len(bodies[which])))] ^= data.draw(st.integers(1, 255))
+    found = Commits(memory, "file").read(ONE)
+    assert list(found.whole) == bodies[:which]
+    assert found.position == starts[which]
+    rest = bodies[which + 1 :]
+    assert list(found.behind[: len(rest)]) == rest
+    assert set(found.behind[len(rest) :]) <= set(older)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=3), st.binary(max_size=600))
+def test_looking_behind_takes_any_bytes(bodies: list[bytes], rubbish: bytes) -> None:
+    memory = filled(*bodies)
+    memory.data += rubbish
+    assert read(memory) == bodies or rubbish
+    for each in Commits(memory, "file").read(ONE).behind:
+        assert each.startswith(b"\x92")
+
+
+def test_looking_behind_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in bytes that were made to look like records at every turn."""
+    monkeypatch.setattr("beonss.store.commits_behind._EFFORT", 1 << 20)
+    trap = b"beoncmt1" + ONE + b"x" + b"\x00\x0f\xff\xff----\x92" * 200_000
+    assert Commits(Memory(trap), "file").read(ONE).behind == ()
 
 
 @given(st.binary(max_size=200))
@@ -299,6 +350,113 @@ def test_a_vector_that_moved_alone_is_kept_by_an_orderly_end(tmp_path: Path) -> 
         assert again.vector() == {B: 5}
         assert again.unfinished() == {}
         again.close()
+
+
+def killed_with_a_broken_bit(path: Path, *, at: bytes) -> Database:
+    """Return a database opened after a kill, with a bit changed in the commit of the change to ``at``."""
+    memory = Memory()
+    killed = Database(path, "c", quick=True, commit_file=lambda _: memory)
+    for number in range(1, 5):
+        killed.write([Change(Key(f"{number:032x}", "entry"), b"value %d" % number)], 5, "root", A)
+    killed._connection.close()
+    memory.data[memory.data.index(at)] ^= 1
+    return Database(path, "c", quick=True, commit_file=lambda _: memory)
+
+
+def test_a_commit_that_was_damaged_is_noted_and_asked_for_and_those_behind_it_are_kept(tmp_path: Path) -> None:
+    """The vector claims neither; another master that has the lost one sends it, and then nothing is missing."""
+    other = Database(":memory:", "c")
+    rows = [other.write([Change(Key(f"{n:032x}", "entry"), b"value %d" % n)], 5, "root", A)[0] for n in range(1, 5)]
+    database = killed_with_a_broken_bit(tmp_path / "db", at=b"value 2")
+    assert database.vector() == {A: 1}
+    assert database.unfinished() == {A: 4}
+    assert set(contents(database)[0]) == {rows[0].key, rows[2].key, rows[3].key}
+    assert b"2 behind it could be read" in (database.meta("lost") or b"")
+    for page in other.pages(database.vector()):
+        database.merge(page.rows, page.vector)
+    assert contents(database) == contents(other)
+    assert database.digest() == other.digest()
+    assert database.unfinished() == {}
+    database.close()
+    again = Database(tmp_path / "db", "c", quick=True)
+    assert b"damaged" in (again.meta("lost") or b""), "until there is another incarnation"
+    again.close()
+
+
+def test_a_damaged_commit_that_nobody_else_has_does_not_take_those_behind_it_along(tmp_path: Path) -> None:
+    """They go to the others, and are this master's own again after an hour, as what half an answer left is."""
+    database = killed_with_a_broken_bit(tmp_path / "db", at=b"value 1")
+    other = Database(":memory:", "c")
+    for page in database.pages(other.vector()):
+        other.merge(page.rows, page.vector)
+    database.adopt([A], B)
+    for page in database.pages(other.vector()):
+        other.merge(page.rows, page.vector)
+    assert contents(other) == contents(database)
+    assert {r.value for r in contents(other)[0].values()} == {b"value 2", b"value 3", b"value 4"}
+    assert other.unfinished() == database.unfinished() == {}
+    database.close()
+
+
+def test_the_last_commit_damaged_cannot_be_told_from_one_cut_short(tmp_path: Path) -> None:
+    database = killed_with_a_broken_bit(tmp_path / "db", at=b"value 4")
+    assert database.vector() == {A: 3}
+    assert database.meta("lost") is None
+    database.close()
+
+
+def test_commits_of_an_older_generation_behind_the_last_are_no_damage(tmp_path: Path) -> None:
+    """Records of equal length stand exactly where the next would, and carry on from each other."""
+    memory = Memory()
+    killed = Database(tmp_path / "db", "c", quick=True, commit_file=lambda _: memory)
+    for number in range(6):
+        killed.write([entry(number)], 5, "root", A)
+    killed.fold()
+    for number in (6, 7):
+        killed.write([entry(number)], 5, "root", A)
+    generation = killed.meta("commits")
+    killed._connection.close()
+    found = Commits(memory, "file").read(generation)
+    assert (len(found.whole), len(found.behind)) == (2, 3), "what follows the one that carries on from nothing known"
+    database = Database(tmp_path / "db", "c", quick=True, commit_file=lambda _: memory)
+    assert database.meta("lost") is None
+    assert database.vector() == {A: 8}
+    database.close()
+
+
+def test_a_start_without_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no change that was refused."""
+    killed = Database(tmp_path / "db", "c", quick=True)
+    killed.write([entry(1)], 5, "root", A)
+    killed._connection.close()
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "_commit", full)
+        with pytest.raises(DiskFullError, match="a start needs some room") as caught:
+            Database(tmp_path / "db", "c", quick=True)
+    assert "change was not made" not in str(caught.value)
+    again = Database(tmp_path / "db", "c", quick=True)
+    assert again.vector() == {A: 1}
+    again.close()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "db-commits"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    with pytest.raises(UnusableStoreError, match="no regular file"):
+        Database(tmp_path / "db", "c", quick=True)
 
 
 def test_what_a_version_wrote_that_knows_no_such_file_is_not_set_back(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def judge(
     recorded_machine: str | None,
     machine: str,
     answers: Mapping[str, Context | None],
+    lost: bool = False,
 ) -> Verdict:
     """Decide at start, before the first write, whether to keep the incarnation.
 
@@ -37,9 +38,13 @@ def judge(
         recorded_machine: the machine id that was stored with it.
         machine: this machine's id now (machine-id(5)).
         answers: for every other current member the vector it told, None where it did not answer.
+        lost: whether commits that were durable here, and may have been told, cannot be read any more.
     """
     if incarnation is None:
         return Verdict(False, "this is its first start")
+    if lost:
+        # Also if no master knows their numbers: nodes may.
+        return Verdict(False, "commits that were written here are lost")
     if recorded_machine != machine:
         return Verdict(False, "the state directory came from another machine (its machine id differs)")
     ahead = sorted(name for name, vector in answers.items() if (vector or {}).get(incarnation, 0) > sequence)

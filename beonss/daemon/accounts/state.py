@@ -24,7 +24,7 @@ from beonss.core.replication.recent import RecentCommits
 from beonss.core.replication.registers import Change, Context, Register, covers
 from beonss.errors import StoreError, Unavailable
 from beonss.store.answers import Buffered
-from beonss.store.database import Database
+from beonss.store.database import LOST, Database
 from beonss.store.garbage import uncollected
 from beonss.store.rows import Packing
 from beonss.store.writer import Jobs
@@ -49,6 +49,7 @@ class Accounts:
         view: users and groups; always as committed.
         vector: what this replica covers; always as committed.
         settled: whether the incarnation has been decided since the start (:meth:`settle`, or the first write).
+        lost: for people: what the start found missing on the disk; empty if nothing.
     """
 
     log = Logger()
@@ -89,6 +90,7 @@ class Accounts:
         self._halted = ""
         self._stalled = Stalled()
         self.settled = False
+        self.lost = ""
         self.view = AccountView()
         self.vector: Mapping[str, int] = {}
 
@@ -99,16 +101,19 @@ class Accounts:
             StoreError: it could not be read.
         """
 
-        def load(database: Database) -> tuple[_Loaded, bytes | None, bytes | None]:
+        def load(database: Database) -> tuple[_Loaded, bytes | None, bytes | None, bytes | None]:
             self._recent.whole = not database.unfinished()
-            return _load(database), database.meta("incarnation"), database.meta("machine")
+            return _load(database), database.meta("incarnation"), database.meta("machine"), database.meta(LOST)
 
-        loaded, incarnation, machine = await self._run(load)
+        loaded, incarnation, machine, lost = await self._run(load)
         self.view, self._public_high, self.vector = loaded
         self._public_reach = public_reach(self._public_high, self.vector)
         self._incarnation = None if incarnation is None else incarnation.decode("ascii", "replace")
         self._recorded_machine = None if machine is None else machine.decode("utf-8", "replace")
         self._sequence_at_start = await self._run(lambda db: db.known(self.incarnation))
+        if lost is not None:
+            self.lost = lost.decode("utf-8", "replace")
+            self.log.critical("{lost}", lost=self.lost)
 
     async def stop(self) -> None:
         """Finish what was begun and close the database."""
@@ -155,6 +160,7 @@ class Accounts:
             recorded_machine=self._recorded_machine,
             machine=self._machine,
             answers=answers,
+            lost=bool(self.lost),
         )
         self.settled = True
         if not verdict.keep:
@@ -176,6 +182,8 @@ class Accounts:
         def store(database: Database) -> None:
             database.set_meta("incarnation", new.encode())
             database.set_meta("machine", machine.encode())
+            # From now on its numbers are its own again.
+            database.set_meta(LOST, None)
 
         self._run(store).addErrback(self._report, "storing the new incarnation")
 

@@ -27,6 +27,7 @@ def test_it_is_kept_when_everybody_vouches_for_it() -> None:
         ({"answers": {"gamgee": {A: 5}, "frodo": None}}, "frodo"),
         ({"returned": 6}, "came back"),
         ({"answers": {}}, "no other master"),
+        ({"lost": True}, "lost"),
     ],
 )
 def test_it_is_renewed_in_doubt_and_says_why(changes: dict[str, object], why: str) -> None:

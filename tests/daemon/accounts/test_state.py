@@ -14,7 +14,7 @@ from beonss.core.replication.pulling import Acknowledged
 from beonss.core.replication.registers import ABSENT, MAX_TIME, Change, Key
 from beonss.daemon.accounts.state import Accounts
 from beonss.errors import MalformedError, Refused, StoreError, Unavailable
-from beonss.store.database import Database
+from beonss.store.database import LOST, Database
 from beonss.store.writer import InlineWriter, Writer
 
 ALICE = object_id("user", "alice", 1001)
@@ -265,6 +265,25 @@ def test_rows_that_come_back_without_their_vector_tell_a_restored_master_too() -
     lost = row(ALICE, "lock", b'{"locked":true}', time=5000, origin=accounts.incarnation, sequence=9)
     now(restored.merge([lost], {accounts.incarnation: 2}))
     assert not now(restored.settle({"gamgee": {accounts.incarnation: 2}})).keep
+
+
+def test_a_master_that_lost_commits_says_so_and_numbers_anew_whatever_the_others_know(logged_errors) -> None:
+    """Nodes may have been told what no master knows."""
+    machine = Machine()
+    accounts = machine.start()
+    create(accounts)
+    first = accounts.incarnation
+    machine.disk.set_meta(LOST, b"a commit was damaged")
+    for _ in range(2):
+        again = machine.start()
+        assert again.lost == "a commit was damaged", "also by the next start, if it was decided about nothing"
+        assert again.incarnation == first
+    assert len(logged_errors.flush()) == 2
+    assert not now(again.settle({"gamgee": {first: 2}})).keep
+    assert again.incarnation != first
+    after = machine.start()
+    assert not after.lost
+    assert now(after.settle({"gamgee": {first: 2}})).keep
 
 
 def test_a_cloned_disk_on_another_machine_begins_a_new_incarnation() -> None:
