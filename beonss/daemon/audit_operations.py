@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
+from beonss.daemon.threads import InThread
 from beonss.errors import MalformedError
 from beonss.net.control import Operation, Peer, Report
 from beonss.store.audit import LINES, Place, read_on
@@ -18,7 +19,6 @@ from beonss.store.audit import LINES, Place, read_on
 #: The kind of request with which one master asks another for its lines.
 AUDIT = "audit"
 
-InThread = Callable[..., "Deferred[Any]"]
 Params = Mapping[str, Any]
 
 

@@ -11,17 +11,14 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from beonss.core.accounts.entries import Password
 from beonss.core.accounts.view import AccountView
 from beonss.core.targets.delivery import Outcome, UserState, states_of
+from beonss.daemon.threads import InThread, Threads
 from beonss.errors import BeonssError, Refused, Unavailable
-
-InThread = Callable[..., "Deferred[Any]"]
 
 
 @runtime_checkable
@@ -66,21 +63,11 @@ class DirectChanges:
         self._judges = [target for target in directories if target.mode == "refuse"]
         self._view = view
         self._again = again
-        self._pool: ThreadPool | None = None
-        if in_thread is None:
-            pool = self._pool = ThreadPool(0, 1, name="beonss-directory")
-
-            def in_thread(function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
-                if not pool.started:
-                    pool.start()
-                return deferToThreadPool(reactor, pool, function, *arguments)
-
-        self._in_thread = in_thread
+        self._in_thread = Threads(reactor, 1, "beonss-directory", in_thread)
 
     def stop(self) -> None:
         """Wait for what is under way and end the thread."""
-        if self._pool is not None and self._pool.started:
-            self._pool.stop()
+        self._in_thread.stop()
 
     def __call__(self, object_id: str, old: bytes, new: bytes) -> Mapping[str, "Deferred[Outcome]"]:
         """Begin a change at each such target; return what will have come of it, by the target's name."""

@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from beonss.core.replication.registers import Key, Register, Stamp
 from beonss.core.targets.concerned import concerned, touched_by
 from beonss.core.targets.delivery import Verdict
-from beonss.daemon.targets.lane import AccountsLike, Ground, InThread, Lane, LaneState, Progress, Target
+from beonss.daemon.targets.lane import AccountsLike, Ground, Lane, LaneState, Progress, Target
+from beonss.daemon.threads import InThread, Threads
 
 __all__ = ["Deliveries", "LaneState", "Standing", "Target"]
 
@@ -53,15 +51,9 @@ class Deliveries:
         in_thread: InThread | None = None,
     ) -> None:
         self._accounts = accounts
-        self._pool: ThreadPool | None = None
-        if in_thread is None:
-            pool = self._pool = ThreadPool(0, max(1, len(targets)), name="beonss-targets")
-
-            def in_thread(function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
-                return deferToThreadPool(reactor, pool, function, *arguments)
-
+        self._threads = Threads(reactor, max(1, len(targets)), "beonss-targets", in_thread)
         self._listeners: list[Progress] = []
-        ground = Ground(reactor, accounts, in_thread, chance, wall, self._tell)
+        ground = Ground(reactor, accounts, self._threads, chance, wall, self._tell)
         self._lanes = {target.name: Lane(target, ground) for target in targets}
         self._contested: frozenset[str] = frozenset()
         self._cancel: Callable[[], None] | None = None
@@ -72,8 +64,6 @@ class Deliveries:
         Raises:
             StoreError: a cursor cannot be read.
         """
-        if self._pool is not None:
-            self._pool.start()
         self._contested = self._accounts.view.contested()
         self._cancel = self._accounts.listen(self._committed)
         for lane in self._lanes.values():
@@ -86,8 +76,7 @@ class Deliveries:
             self._cancel = None
         for lane in self._lanes.values():
             await lane.stop()
-        if self._pool is not None:
-            self._pool.stop()
+        self._threads.stop()
         for lane in self._lanes.values():
             lane.target.close()
 

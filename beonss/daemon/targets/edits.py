@@ -14,9 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from beonss.core.accounts.importing import group_changes, plan, user_changes
 from beonss.core.accounts.records import Batch
@@ -27,6 +25,7 @@ from beonss.core.targets.delivery import State, states_of
 from beonss.core.targets.edits import AccountEdit, Findings, edit_changes
 from beonss.daemon.accounts.parts import Floors, Store
 from beonss.daemon.audit_trail import AuditTrail
+from beonss.daemon.threads import InThread, Threads
 from beonss.errors import BeonssError, MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.wire.control import text_parameter
@@ -36,7 +35,6 @@ INTERVAL = 1.0
 #: Accounts made in one commit.
 CHUNK = 200
 
-InThread = Callable[..., "Deferred[Any]"]
 #: (user or group, its name, what was done with it or why not).
 Told = tuple[str, str, str]
 
@@ -115,16 +113,7 @@ class Edits:
         self._locks = {name: DeferredLock() for name in self._targets}
         self._errors: dict[str, str] = {}
         self._stopped = False
-        self._pool: ThreadPool | None = None
-        if in_thread is None:
-            pool = self._pool = ThreadPool(0, 1, name="beonss-edits")
-
-            def in_thread(function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
-                if not pool.started:
-                    pool.start()
-                return deferToThreadPool(reactor, pool, function, *arguments)
-
-        self._in_thread = in_thread
+        self._in_thread = Threads(reactor, 1, "beonss-edits", in_thread)
         self._loop = LoopingCall(self._poll)
         self._loop.clock = reactor
 
@@ -143,8 +132,7 @@ class Edits:
             self._loop.stop()
         for lock in self._locks.values():
             await lock.acquire()
-        if self._pool is not None and self._pool.started:
-            self._pool.stop()
+        self._in_thread.stop()
 
     def problems(self) -> list[str]:
         """Return why some targets cannot be looked at, a sentence each."""

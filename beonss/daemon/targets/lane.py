@@ -22,6 +22,7 @@ from beonss.core.replication.registers import Context, Key, Register
 from beonss.core.targets.backlog import Backlog
 from beonss.core.targets.concerned import concerned, touched_by
 from beonss.core.targets.delivery import DELIVERED, Outcome, State, UserState, Verdict, backoff, states_of
+from beonss.daemon.threads import InThread
 from beonss.errors import BeonssError, MalformedError, TargetError
 
 #: A cursor lists at most so many accounts; while more wait, the one on disk stays and a restart repeats some.
@@ -107,7 +108,6 @@ class LaneState:
 
 
 Progress = Callable[[str, frozenset[str]], None]
-InThread = Callable[..., "Deferred[Any]"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from beonss.core.accounts.importing import group_changes, plan, user_changes
 from beonss.core.accounts.records import Batch, GroupRecord, UserRecord
@@ -22,7 +20,8 @@ from beonss.core.replication.registers import Change
 from beonss.core.targets import following
 from beonss.daemon.accounts.parts import Floors, Store
 from beonss.daemon.audit_trail import AuditTrail
-from beonss.daemon.targets.edits import CHUNK, InThread, Taken, Told
+from beonss.daemon.targets.edits import CHUNK, Taken, Told
+from beonss.daemon.threads import InThread, Threads
 from beonss.errors import BeonssError, Refused
 from beonss.targets.journal import Entry, Journal, Mark
 
@@ -73,15 +72,7 @@ class Sources:
     ) -> None:
         self._ready = ready
         self._stopped = False
-        self._pool: ThreadPool | None = None
-        if in_thread is None:
-            pool = self._pool = ThreadPool(0, max(1, len(settings)), name="beonss-sources")
-
-            def in_thread(function: Callable[..., Any], *arguments: Any, **options: Any) -> "Deferred[Any]":
-                if not pool.started:
-                    pool.start()
-                return deferToThreadPool(reactor, pool, function, *arguments, **options)
-
+        self._threads = Threads(reactor, max(1, len(settings)), "beonss-sources", in_thread)
         self._followed = {
             one.name: Followed(
                 reactor,
@@ -90,7 +81,7 @@ class Sources:
                 floors=floors,
                 author=f"source {one.name}@{machine}",
                 clock=clock,
-                in_thread=in_thread,
+                in_thread=self._threads,
                 trail=trail,
             )
             for one in settings
@@ -109,8 +100,7 @@ class Sources:
         self._stopped = True
         for one in self._followed.values():
             await one.stop()
-        if self._pool is not None and self._pool.started:
-            self._pool.stop()
+        self._threads.stop()
 
     def names(self) -> tuple[str, ...]:
         """Return the sources' names."""
