@@ -28,7 +28,7 @@ from beonss.net.control import Operation, Peer, Report
 from beonss.net.dns.tap import QueryTap
 from beonss.wire.query_sample import Sample, record_of, type_word
 
-#: Followers at once.
+#: Followers at once, beside the permanent log.
 MOST_FOLLOWERS = 8
 #: Queries that are looked at in a second, for all followers together, and that may be saved up.
 LOOKS_PER_SECOND = 20_000.0
@@ -53,6 +53,7 @@ class Follower:
     Attributes:
         told: records passed on.
         missed: records, or queries that could have been, left out because there were too many.
+        permanent: it is the log of the daemon itself.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Follower:
         self.every = every
         self.told = 0
         self.missed = 0
+        self.permanent = False
         #: Fires when the log is closed.
         self.ended: Deferred[None] = Deferred()
 
@@ -110,20 +112,25 @@ class QueryLog:
         self._every = 0
         self._closed = False
 
-    def follow(self, every: int, wanted: Wanted, take: Callable[[QueryRecord], bool]) -> Follower:
+    def follow(
+        self, every: int, wanted: Wanted, take: Callable[[QueryRecord], bool], *, permanent: bool = False
+    ) -> Follower:
         """Begin to follow.
 
         Args:
             every: one of so many queries.
             wanted: which of these.
             take: gets them, soon after they were answered; it says whether it had room, and must not raise.
+            permanent: there is room for it however many follow.
 
         Raises:
             Refused: too many follow already, or the daemon ends.
         """
-        if self._closed or len(self._followers) >= MOST_FOLLOWERS:
-            raise Refused("busy", f"{len(self._followers)} follow the queries already; try later")
+        others = sum(not follower.permanent for follower in self._followers)
+        if self._closed or (others >= MOST_FOLLOWERS and not permanent):
+            raise Refused("busy", f"{others} follow the queries already; try later")
         follower = Follower(self, wanted, take, every=every, seed=self._chance(), now=self._seconds())
+        follower.permanent = permanent
         self._followers.append(follower)
         self._adjust()
         return follower

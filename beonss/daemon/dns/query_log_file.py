@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from twisted.logger import Logger
 
 from beonss.core.zones.query_log import QueryRecord, Wanted
 from beonss.daemon.dns.query_log import Answering, Follower, QueryLog
-from beonss.errors import ConfigurationError, StoreError
+from beonss.errors import ConfigurationError, Refused, StoreError
 from beonss.store.query_file import QueryFile
 
 #: Seconds between two runs of lines for the file.
@@ -74,9 +75,11 @@ class QueryLogFile:
             raise ConfigurationError(f"{error}; name another file with --query-log, or make its directory") from None
 
     def start(self) -> None:
-        """Begin to write."""
-        self._follower = self._queries.follow(self._every, Wanted(), self._take)
-        self._turn.start(INTERVAL, now=False)
+        """Begin to write; nothing happens where the daemon ends already."""
+        with suppress(Refused):
+            self._follower = self._queries.follow(self._every, Wanted(), self._take, permanent=True)
+        if self._follower is not None:
+            self._turn.start(INTERVAL, now=False)
 
     async def stop(self) -> None:
         """Write what waits, and write no more."""

@@ -8,8 +8,9 @@ from twisted.internet.task import Clock
 
 from beonss.core.zones.query_log import Wanted
 from beonss.daemon.dns import query_log_file
+from beonss.daemon.dns.query_log import MOST_FOLLOWERS
 from beonss.daemon.dns.query_log_file import query_logs
-from beonss.errors import ConfigurationError, StoreError
+from beonss.errors import ConfigurationError, Refused, StoreError
 from beonss.store.query_file import QueryFile
 
 
@@ -67,6 +68,21 @@ def test_without_a_file_there_is_only_the_log(clock):
     log, file = query_logs(clock, Answering(), None, 10)
     assert log.follow(1, Wanted(), print)
     assert file is None
+
+
+def test_there_is_room_for_it_however_many_look_and_none_when_the_daemon_ends(tmp_path, clock):
+    answering = Answering()
+    log, file = query_logs(clock, answering, tmp_path / "q.jsonl", 10)
+    for _ in range(MOST_FOLLOWERS):
+        log.follow(100, Wanted(), print)
+    file.start()
+    assert answering.tap.every == 10
+    with pytest.raises(Refused, match=f"{MOST_FOLLOWERS} follow"):
+        log.follow(1, Wanted(), print)
+    log, file = query_logs(clock, answering, tmp_path / "q.jsonl", 10)
+    log.stop()
+    file.start()
+    assert clock.getDelayedCalls()[1:] == []
 
 
 def test_lines_are_written_once_a_second(made, clock):
@@ -168,7 +184,7 @@ def test_a_file_that_cannot_be_written_ends_the_start(tmp_path, clock):
         file.open()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     _, file = query_logs(clock, Answering(), tmp_path / "link", 10)
-    with pytest.raises(ConfigurationError, match="symbolic links"):
+    with pytest.raises(ConfigurationError, match="it is a symbolic link"):
         file.open()
 
 
