@@ -7,14 +7,17 @@ What was taken over is remembered after it was committed, so a crash repeats and
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from beonss.core.accounts.importing import group_changes, plan, user_changes
+from beonss.core.accounts.entries import Kind
+from beonss.core.accounts.importing import Plan, group_changes, plan, user_changes
 from beonss.core.accounts.records import Batch, GroupRecord, UserRecord
+from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import Source as Asker
 from beonss.core.replication.registers import Change
 from beonss.core.targets import following
@@ -219,12 +222,10 @@ class Followed:
             if reading.full:
                 self._refused.clear()
                 self._seen = reading.problems
-            users = [record for record in reading.users if self._news("user", record.entry.name, _base(record))]
-            for start in range(0, len(users), CHUNK):
-                await self._take_users(users[start : start + CHUNK], changed)
-            groups = [group for group in reading.groups if self._news("group", group.entry.name, _base(group))]
-            for start in range(0, len(groups), CHUNK):
-                await self._take_groups(groups[start : start + CHUNK], changed)
+            for records in (reading.users, reading.groups):
+                news = [record for record in records if self._news(record)]
+                for start in range(0, len(news), CHUNK):
+                    await self._take(news[start : start + CHUNK], changed)
             await self._remove(gone, changed)
             self._error = ""
             if reading.full:
@@ -247,79 +248,59 @@ class Followed:
         known = [[name for name, _ in self._journal.names(kind)] for kind in ("user", "group")]
         return following.missing(known[0], known[1], users, groups)
 
-    def _news(self, kind: str, name: str, base: str) -> bool:
-        kept = self._journal.get(kind, name)
-        return kept is None or kept.base != base
+    def _news(self, record: UserRecord | GroupRecord) -> bool:
+        return self._known(_kind(record), record.entry.name) != _base(record)
 
-    def _known(self, kind: str, name: str) -> str | None:
+    def _known(self, kind: Kind, name: str) -> str | None:
         kept = self._journal.get(kind, name)
         return None if kept is None else kept.base
 
-    async def _take_users(self, records: Sequence[UserRecord], changed: list[Told]) -> None:
-        view, floors = self._accounts.view, self._floors()
+    async def _take(self, records: Sequence[UserRecord | GroupRecord], changed: list[Told]) -> None:
+        """Take over some accounts in one commit, and note in ``changed`` what that changed."""
+        view = self._accounts.view
         changes: list[Change] = []
         notes: list[Entry] = []
         told: list[Told] = []
         for record in records:
-            name = record.entry.name
-            base = self._known("user", name)
-            held = view.user(name)
-            if held is None and base is not None:
-                # Deleted here: that stands, until an administrator makes it again.
-                self._refuse("user", name, "it was deleted in the cluster")
-                continue
-            wanted = following.narrowed(record, base, held)
-            made = plan(view, Batch((wanted,), (), ()), overwrite=base is not None, uid_floor=floors.uid_floor)
+            kind, name = _kind(record), record.entry.name
+            base = self._known(kind, name)
             try:
-                mine = [change for step in made.users for change in user_changes(view, step, self._clock())]
-            except Refused as error:
-                self._refuse("user", name, str(error))
-                continue
-            if self._planned(made.items, told):
-                changes += mine
-                notes.append(("user", name, Mark("", _base(record))))
-        await self._commit(changes, notes, told, changed)
-
-    async def _take_groups(self, records: Sequence[GroupRecord], changed: list[Told]) -> None:
-        view, floors = self._accounts.view, self._floors()
-        changes: list[Change] = []
-        notes: list[Entry] = []
-        told: list[Told] = []
-        for record in records:
-            name = record.entry.name
-            base, held = self._known("group", name), view.group(name)
-            try:
-                if held is not None and held.entry.gid == record.entry.gid:
-                    mine = following.member_changes(view, record, base, held)
-                    if mine:
-                        told.append(("group", name, "members"))
-                elif held is None and base is not None:
-                    self._refuse("group", name, "it was deleted in the cluster")
-                    continue
+                if isinstance(record, UserRecord):
+                    taken = self._user(view, record, base)
                 else:
-                    made = plan(view, Batch((), (record,), ()), gid_floor=floors.gid_floor)
-                    mine = [change for step in made.groups for change in group_changes(view, step, self._clock())]
-                    if not self._planned(made.items, told):
-                        continue
+                    taken = self._group(view, record, base)
             except Refused as error:
-                self._refuse("group", name, str(error))
+                self._refused[kind, name] = str(error)
                 continue
-            changes += mine
-            unknown = [member for member in record.members if view.user(member) is None]
-            # Members that are no users yet: looked at again when they are.
-            known = _base(GroupRecord(record.entry, tuple(one for one in record.members if one not in unknown)))
-            notes.append(("group", name, Mark("", known)))
+            changes += taken.changes
+            notes.append((kind, name, Mark("", taken.base)))
+            if taken.what:
+                told.append((kind, name, taken.what))
         await self._commit(changes, notes, told, changed)
 
-    def _planned(self, items: Sequence[Any], told: list[Told]) -> bool:
-        """Tell what is planned for one account; return whether it can be taken over."""
-        for item in items:
-            if item.action == "skip":
-                self._refuse(item.kind, item.name, ", ".join(item.details))
-                return False
-            if item.action != "unchanged":
-                told.append((item.kind, item.name, "new" if item.action == "create" else ", ".join(item.details)))
-        return True
+    def _user(self, view: AccountView, record: UserRecord, base: str | None) -> "_Share":
+        held = view.user(record.entry.name)
+        if held is None and base is not None:
+            raise _deleted()
+        wanted = following.narrowed(record, base, held)
+        made = plan(view, Batch((wanted,), (), ()), overwrite=base is not None, uid_floor=self._floors().uid_floor)
+        changes = [change for step in made.users for change in user_changes(view, step, self._clock())]
+        return _Share(changes, _base(record), _planned(made))
+
+    def _group(self, view: AccountView, record: GroupRecord, base: str | None) -> "_Share":
+        held = view.group(record.entry.name)
+        if held is not None and held.entry.gid == record.entry.gid:
+            changes = following.member_changes(view, record, base, held)
+            what = "members" if changes else ""
+        elif held is None and base is not None:
+            raise _deleted()
+        else:
+            made = plan(view, Batch((), (record,), ()), gid_floor=self._floors().gid_floor)
+            changes = [change for step in made.groups for change in group_changes(view, step, self._clock())]
+            what = _planned(made)
+        # Members that are no users yet: looked at again when they are.
+        known = tuple(member for member in record.members if view.user(member) is not None)
+        return _Share(changes, _base(GroupRecord(record.entry, known)), what)
 
     async def _commit(
         self, changes: Sequence[Change], notes: Sequence[Entry], told: Sequence[Told], changed: list[Told]
@@ -340,9 +321,6 @@ class Followed:
         who = self._author if self._asker is None else self._asker
         self._trail.record_all("follow", who, lines, author=self._author, outcome="changed")
 
-    def _refuse(self, kind: str, name: str, why: str) -> None:
-        self._refused[kind, name] = why
-
     async def _remove(self, gone: following.Missing, changed: list[Told]) -> None:
         way = self._source.settings.missing
         told: list[str] = []
@@ -359,6 +337,38 @@ class Followed:
                 await self._commit(changes, [(kind, name, Mark("", None))], done, changed)
         if gone.users or gone.groups or self._gone:
             self._gone = tuple(told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What becomes of one account: its changes, what to remember of the source's, and what to tell, if anything."""
+
+    changes: list[Change]
+    base: str
+    what: str
+
+
+def _planned(made: Plan) -> str:
+    """Return in words what is planned for one account; empty for nothing.
+
+    Raises:
+        Refused: it cannot be taken over.
+    """
+    (item,) = made.items
+    if item.action == "skip":
+        raise Refused("skipped", ", ".join(item.details))
+    if item.action == "unchanged":
+        return ""
+    return "new" if item.action == "create" else ", ".join(item.details)
+
+
+def _deleted() -> Refused:
+    # That stands, until an administrator makes it again.
+    return Refused("deleted", "it was deleted in the cluster")
+
+
+def _kind(record: UserRecord | GroupRecord) -> Kind:
+    return "user" if isinstance(record, UserRecord) else "group"
 
 
 def _base(record: UserRecord | GroupRecord) -> str:
