@@ -25,7 +25,7 @@ from beonss.core.replication.registers import Context, Stamp
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.peers import PeerBook, PeerState
-from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
+from beonss.errors import BeonssError, ConfigurationError, Refused, StoreError, Unavailable
 from beonss.net.asking import ConnectionBroken
 from beonss.net.calling import Caller
 from beonss.net.connection import Timing
@@ -115,6 +115,7 @@ class Sync:
         self._callers: dict[str, Caller] = {}
         self._known: dict[str, Acknowledged] = {}
         self._unsaved: set[str] = set()
+        self._saving_fails = False
         self._drifted: set[str] = set()
         self._saving = LoopingCall(self._save)
         self._saving.clock = reactor
@@ -369,11 +370,30 @@ class Sync:
 
     async def _save(self) -> None:
         names, self._unsaved = self._unsaved, set()
-        for name in names & set(self._known):
+        failed = False
+        for name in sorted(names):
+            said = self._known.get(name)
+            if said is None:
+                # Removed from the member list since.
+                continue
             try:
-                await self.replica.acknowledge(name, self._known[name])
-            except Exception:  # noqa: BLE001 - it is only said again after a restart
-                self.log.failure("keeping what {name} acknowledged failed", name=name)
+                await self.replica.acknowledge(name, said)
+            except Exception as error:  # noqa: BLE001 - the next try has it again
+                self._unsaved.add(name)
+                if not (failed or self._saving_fails):
+                    # Once, until it works again: it is tried every few seconds.
+                    self._tell_unsaved(name, error)
+                failed = True
+        if names:
+            if self._saving_fails and not failed:
+                self.log.info("what the other masters acknowledge is kept again")
+            self._saving_fails = failed
+
+    def _tell_unsaved(self, name: str, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            self.log.warn("keeping what {name} acknowledged failed: {error}", name=name, error=str(error))
+        else:
+            self.log.failure("keeping what {name} acknowledged failed", Failure(error), name=name)
 
     # -- our server side (Desk)
 

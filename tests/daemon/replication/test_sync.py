@@ -9,11 +9,13 @@ import pytest
 from pytest_twisted import ensureDeferred
 from support.sync_cluster import FAST, Cluster, Master, all_reachable, running, turn, until
 from twisted.internet import reactor
+from twisted.logger import formatEvent, globalLogPublisher
 
 from beonss.core.cluster.members import Member, MemberList, removed
 from beonss.core.replication.registers import Change, Context, Key, Register, covers
-from beonss.daemon.replication import peers
+from beonss.daemon.replication import peers, sync
 from beonss.errors import ConfigurationError, Unavailable
+from beonss.store.failures import DiskFullError
 from beonss.store.keys import new_identity
 from beonss.wire.feed import DescriptionContent
 from beonss.wire.sync import Compare
@@ -289,6 +291,38 @@ async def test_what_peers_acknowledged_outlives_a_restart() -> None:
         assert frodo.sync.holds("gamgee", register.stamp)
         assert not frodo.sync.peers["gamgee"].reachable
         await gamgee.again()
+
+
+@ensureDeferred
+async def test_what_cannot_be_kept_is_told_once_and_tried_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk: the log is not filled as well."""
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(sync, "REMEMBER", 0.02)
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo = cluster["frodo"]
+        keep, tries = frodo.accounts.acknowledge, 0
+
+        async def full(*_: object) -> None:
+            nonlocal tries
+            tries += 1
+            raise DiskFullError("the disk is full")
+
+        frodo.accounts.acknowledge = full  # type: ignore[method-assign]
+        globalLogPublisher.addObserver(told.append)
+        try:
+            register = await frodo.write("aa", b"1")
+            await until(lambda: frodo.sync.holds("gamgee", register.stamp), "acknowledged")
+            before = tries
+            await until(lambda: tries > before + 3, "tried again and again")
+            frodo.accounts.acknowledge = keep  # type: ignore[method-assign]
+            vector = frodo.accounts.vector
+            await until(lambda: getattr(frodo.database.acknowledged().get("gamgee"), "vector", {}) == vector, "kept")
+        finally:
+            globalLogPublisher.removeObserver(told.append)
+        texts = [formatEvent(event) or "" for event in told if event.get("log_failure") is None]
+        assert texts.count("keeping what gamgee acknowledged failed: the disk is full") == 1
+        assert sum("is kept again" in text for text in texts) <= 1
 
 
 @ensureDeferred
