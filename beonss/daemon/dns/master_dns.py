@@ -67,6 +67,9 @@ class MasterDNS:
         self._name = name
         self._naming, self._text = naming, text
         self._started = False
+        self._asked = settings.dns
+        # It answers where the description says, as of its start.
+        self._as_described = False
         self.endpoints = tuple(endpoints)
         self.zones = ServedZones(
             reactor,
@@ -95,6 +98,7 @@ class MasterDNS:
         if self._file is not None:
             self._file.open()
         self.zones.take(self._first, self._server)
+        self._as_described = self._asked is None and not given.dns_udp
         self.answering.listen(self.endpoints, given)
         self._serve()
 
@@ -123,6 +127,8 @@ class MasterDNS:
         self.zones.refused = ""
         self._naming, self._text = naming, text
         self.zones.take(zones, self._server)
+        for moved in self._moved():
+            self.log.warn("DNS: {moved}", moved=moved)
         self._server.here = here
         self._forward()
         self._serve()
@@ -153,10 +159,22 @@ class MasterDNS:
 
     def alarms(self) -> list[str]:
         """Return what an administrator should look at."""
-        alarms = [*self.zones.problems(), *self.answering.alarms()]
+        alarms = [*self.zones.problems(), *self.answering.alarms(), *self._moved()]
         if self._file is not None and self._file.alarm:
             alarms.append(self._file.alarm)
         return alarms + silent_upstreams(self.answering.counters().fallback)
+
+    def _moved(self) -> list[str]:
+        """Return what is not as described, because sockets are opened at the start alone."""
+        if not self._as_described:
+            return []
+        wanted, bound = usual_endpoints(self._naming, self._name), self.endpoints
+        coming = ", ".join(each.host for each in wanted if each not in bound)
+        going = ", ".join(each.host for each in bound if each not in wanted)
+        return [
+            *([f"DNS is answered on {coming}, as the description has it now, after a restart"] if coming else []),
+            *([f"DNS is answered on {going}, which the description has no more, until a restart"] if going else []),
+        ]
 
     def _forward(self) -> None:
         """Have the upstreams of the description asked about names that are not ours."""

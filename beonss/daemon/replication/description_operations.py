@@ -140,6 +140,12 @@ class DescriptionOperations:
             f"{name} is among the masters, but no member of the cluster: beonss invite {name} --address ..."
             for name in sorted(masters - members)
         ]
+        described = {spec.name: spec.addresses for spec in now.masters}
+        warnings += [
+            f"{spec.name} answers DNS on {', '.join(map(str, spec.addresses))} only after it was restarted"
+            for spec in naming.masters
+            if set(spec.addresses) != set(described.get(spec.name, spec.addresses))
+        ]
         before = now.node_count
         if before and naming.node_count < before / 2:
             warnings.append(f"of {before:,} nodes, {naming.node_count:,} are left")
