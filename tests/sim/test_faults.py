@@ -7,7 +7,7 @@ from support.simulator.faults import FAULTS, Patch
 from support.simulator.lives import live
 
 #: Seeds within which a fault must be found.
-PATIENCE = 60
+PATIENCE = 200
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

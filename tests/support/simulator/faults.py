@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,9 @@ from beonss.daemon.passwords import authority as passwords
 from beonss.daemon.passwords.authority import Passwords
 from beonss.daemon.replication.peers import PeerBook
 from beonss.daemon.targets.deliveries import Deliveries
+from beonss.net.pull_turns import PullTurns
 from beonss.store import database, local
+from beonss.store.commits import Commits
 from beonss.store.database import Database
 from beonss.targets import files
 from support.simulator.disks import CommitsOnDisk
@@ -101,6 +104,21 @@ def commits_are_not_flushed(patch: Patch) -> str:
 def commits_are_left_in_the_kernels_cache(patch: Patch) -> str:
     """6: the file of commits is written and not flushed."""
     patch.setattr(CommitsOnDisk, "flush", lambda self: None)
+    return "power"
+
+
+def folded_commits_are_taken_again(patch: Patch) -> str:
+    """6: nothing voids the records that were folded: no generation, no cut, no look at what the tables hold."""
+    original = Database._recover
+
+    def recover(self: Database, **how: Any) -> None:
+        with pytest.MonkeyPatch.context() as blind:
+            blind.setattr(self, "register", lambda _: None)
+            original(self, **how)
+
+    patch.setattr(database, "os", SimpleNamespace(urandom=bytes))
+    patch.setattr(Database, "_recover", recover)
+    patch.setattr(Commits, "cut", lambda self: None)
     return "power"
 
 
@@ -267,6 +285,19 @@ def answers_are_mostly_empty(patch: Patch) -> str:
     return "network"
 
 
+def turns_are_not_passed_on(patch: Patch) -> str:
+    """15: as if whoever is asked first were the only one to be asked."""
+
+    def end(self: PullTurns, who: object) -> None:
+        self._waiting.pop(who, None)
+        if who is self._holder:
+            self._holder = None
+            self._timer.cancel()
+
+    patch.setattr(PullTurns, "end", end)
+    return "network"
+
+
 def any_password_is_right(patch: Patch) -> str:
     """16: as if whoever asks were who he says he is."""
 
@@ -311,6 +342,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     one_clock_for_all_registers: "a bad clock reached",
     commits_are_not_flushed: "was lost|left the buffer|one sequence number|unequal registers|still buffered",
     commits_are_left_in_the_kernels_cache: "was lost|came back|left the buffer|one sequence number|unequal registers",
+    folded_commits_are_taken_again: "was lost|came back|left the buffer|unequal registers",
     deletions_are_forgotten: "deleted came back",
     locks_are_forgotten: "locked account was let in|a change was not refused",
     merging_takes_whatever_comes_from_others: "went down|not equal|unequal registers|left the buffer|was lost",
@@ -324,6 +356,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     files_are_written_in_place: "was written in place",
     every_password_is_kept: "the backlog is not bounded",
     answers_are_mostly_empty: "after everything healed",
+    turns_are_not_passed_on: "after everything healed|still buffered at the end",
     any_password_is_right: "was not refused",
     refusals_are_not_audited: "left no audit line",
 }
