@@ -116,7 +116,7 @@ class Disk:
         with _vfs.default(self):
             self.database = Database(self.path, cluster, scope=self.scope, quick=True, commit_file=self.commit_file)
         # Whatever a kill or a power cut leaves of the file of commits is no damage.
-        assert self.database.meta("lost") is None
+        assert self.database.meta("lost") is None, "what a death left was taken for damage"
         # A checkpoint every few commits, folding too: that is where power cuts are interesting.
         self.database._connection.execute("PRAGMA wal_autocheckpoint = 40")
         self.database.fold_rows = 5

@@ -342,7 +342,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     one_clock_for_all_registers: "a bad clock reached",
     commits_are_not_flushed: "was lost|left the buffer|one sequence number|unequal registers|still buffered",
     commits_are_left_in_the_kernels_cache: "was lost|came back|left the buffer|one sequence number|unequal registers",
-    folded_commits_are_taken_again: "was lost|came back|left the buffer|unequal registers",
+    folded_commits_are_taken_again: "was lost|came back|left the buffer|unequal registers|taken for damage",
     deletions_are_forgotten: "deleted came back",
     locks_are_forgotten: "locked account was let in|a change was not refused",
     merging_takes_whatever_comes_from_others: "went down|not equal|unequal registers|left the buffer|was lost",
