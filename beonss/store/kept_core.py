@@ -1,7 +1,7 @@
 """The compiled form of the zones that a master served last, kept on disk: it answers before anything else is loaded.
 
-A few kilobytes whatever the number of nodes. It belongs to one description, one set of serials and one version of the
-program; whoever uses it makes sure that these are the ones that will be in force in a moment.
+A few kilobytes whatever the number of nodes. It belongs to one description with its zone files, one set of serials and
+one version of the program; whoever uses it makes sure that these are the ones that will be in force in a moment.
 """
 
 import hashlib
@@ -39,6 +39,30 @@ class CoreOf:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesRead:
+    """Zone files as they were read.
+
+    Attributes:
+        directory: absolute path; the description names files relative to it.
+        digests: absolute path and SHA-256 of each, of included ones too.
+    """
+
+    directory: str = ""
+    digests: tuple[tuple[str, str], ...] = ()
+
+    def would_be_read(self, directory: Path) -> bool:
+        """Say whether the same is read again now, with the description in this directory; True for no files."""
+        if not self.digests:
+            return True
+        return str(directory.absolute()) == self.directory and all(
+            _digest(path) == digest for path, digest in self.digests
+        )
+
+
+NO_FILES = FilesRead()
+
+
+@dataclass(frozen=True, slots=True)
 class KeptCore:
     """What is kept.
 
@@ -46,6 +70,7 @@ class KeptCore:
         of: what it belongs to.
         endpoints: where DNS is answered if the command line does not say.
         image, identity, networks: what the compiled core is made from (:mod:`beonss.net.dns.native`).
+        files: the zone files it was made of.
     """
 
     of: CoreOf
@@ -53,6 +78,7 @@ class KeptCore:
     image: bytes
     identity: bytes
     networks: bytes
+    files: FilesRead = NO_FILES
 
 
 def encode_core(core: KeptCore) -> bytes:
@@ -62,6 +88,8 @@ def encode_core(core: KeptCore) -> bytes:
         "endpoints": [[endpoint.host, endpoint.port] for endpoint in core.endpoints],
         "identity": core.identity.hex(),
         "networks": core.networks.hex(),
+        "directory": core.files.directory,
+        "files": core.files.digests,
     }
     body = json.dumps(head).encode("ascii") + b"\n" + core.image
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -86,6 +114,7 @@ def decode_core(data: bytes) -> KeptCore:
             image,
             bytes.fromhex(head["identity"]),
             bytes.fromhex(head["networks"]),
+            FilesRead(str(head["directory"]), tuple((str(path), str(digest)) for path, digest in head["files"])),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise MalformedError("the kept core is of another version of this program") from None
@@ -126,3 +155,12 @@ def serials_digest(path: Path) -> str:
         StoreError: it cannot be read.
     """
     return hashlib.sha256(read_file(path) or b"").hexdigest()
+
+
+def _digest(path: str) -> str:
+    """Return the SHA-256 of a file, empty for one that cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""

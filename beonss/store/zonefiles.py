@@ -1,5 +1,8 @@
 """Zone files of a master, read from disk, and all static records put together and checked."""
 
+import hashlib
+from collections.abc import MutableMapping
+from functools import partial
 from pathlib import Path
 
 from beonss.core.names.description import DescriptionError, Problem
@@ -10,13 +13,17 @@ from beonss.core.zones.records import DomainName, domain, folded
 from beonss.errors import ConfigurationError
 from beonss.wire.tsig import Key, read_keys
 
+#: SHA-256 of files as they were read, by absolute path.
+Digests = MutableMapping[str, str]
 
-def load_overlay(naming: Naming, directory: Path) -> Overlay:
+
+def load_overlay(naming: Naming, directory: Path, digests: Digests | None = None) -> Overlay:
     """Return the static records of a description and of the zone files it names.
 
     Args:
         naming: the compiled description.
         directory: what names of zone files are relative to: where the description lies.
+        digests: gets those of all files that were read, included ones too.
 
     Raises:
         DescriptionError: a file cannot be read, or records in it cannot be served; ``.problems`` says every reason.
@@ -24,17 +31,19 @@ def load_overlay(naming: Naming, directory: Path) -> Overlay:
     settings = naming.description.dns
     records: list[StaticRecord] = list(settings.records)
     problems: list[Problem] = []
+    digests = {} if digests is None else digests
+    include = partial(_include, digests)
     for written in settings.zone_files:
         # Only now: dnspython takes a tenth of a second to load.
         from beonss.wire.zonefile import read_zone  # noqa: PLC0415
 
         path = directory / written.text
         try:
-            text = _read(path)
+            text = _read(path, digests)
         except ConfigurationError as error:
             problems.append(Problem(naming.source, written.line, written.option, str(error)))
             continue
-        found, mistakes = read_zone(text, str(path), origin=domain(naming.zone), ttl=naming.ttl, include=_include)
+        found, mistakes = read_zone(text, str(path), origin=domain(naming.zone), ttl=naming.ttl, include=include)
         records += found
         problems += mistakes
     overlay = Overlay(records)
@@ -49,12 +58,12 @@ def load_overlay(naming: Naming, directory: Path) -> Overlay:
 MAX_SIZE = 1 << 26
 
 
-def _include(name: str, within: str) -> tuple[str, str]:
+def _include(digests: Digests, name: str, within: str) -> tuple[str, str]:
     path = Path(within).parent / name
-    return _read(path), str(path)
+    return _read(path, digests), str(path)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, digests: Digests | None = None) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIZE + 1)
@@ -63,6 +72,10 @@ def _read(path: Path) -> str:
         raise ConfigurationError(f"{path}: cannot be read: {reason}") from None
     if len(data) > MAX_SIZE:
         raise ConfigurationError(f"{path}: is larger than {MAX_SIZE >> 20} MiB")
+    if digests is not None:
+        digest = hashlib.sha256(data).hexdigest()
+        if digests.setdefault(str(path.absolute()), digest) != digest:
+            raise ConfigurationError(f"{path}: was changed while it was read; try again")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from beonss.errors import MalformedError, StoreError
 from beonss.store.kept_core import (
     KEPT_CORE,
     CoreOf,
+    FilesRead,
     KeptCore,
     decode_core,
     encode_core,
@@ -29,6 +30,7 @@ CORES = st.builds(
     st.binary(max_size=50),
     st.binary(max_size=8),
     st.binary(max_size=8),
+    st.builds(FilesRead, st.text(max_size=8), st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple)),
 )
 
 
@@ -94,3 +96,25 @@ def test_serials_are_told_apart(tmp_path):
     none = serials_digest(path)
     path.write_text("{}")
     assert serials_digest(path) != none
+
+
+def test_zone_files_are_those_that_were_read_or_they_are_not(tmp_path):
+    """Changed by one byte, gone, beside another description: in none of these cases; untouched, or put back: yes."""
+    paths = [tmp_path / "a.zone", tmp_path / "b.zone"]
+    for path in paths:
+        path.write_bytes(b"x A 10.0.0.1\n")
+    digest = hashlib.sha256(b"x A 10.0.0.1\n").hexdigest()
+    read = FilesRead(str(tmp_path), tuple((str(path), digest) for path in paths))
+    assert read.would_be_read(tmp_path)
+    assert not read.would_be_read(tmp_path.parent)
+    paths[1].write_bytes(b"x A 10.0.0.2\n")
+    assert not read.would_be_read(tmp_path)
+    paths[1].unlink()
+    assert not read.would_be_read(tmp_path)
+    paths[1].mkdir()
+    assert not read.would_be_read(tmp_path)
+    paths[1].rmdir()
+    paths[1].write_bytes(b"x A 10.0.0.1\n")
+    assert read.would_be_read(tmp_path)
+    # Without any it does not matter where the description lies.
+    assert FilesRead("/nowhere").would_be_read(tmp_path)

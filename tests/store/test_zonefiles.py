@@ -1,5 +1,8 @@
 """Zone files, keys and serials on disk."""
 
+import hashlib
+from pathlib import Path
+
 import pytest
 from support.overlaid import write_cluster
 
@@ -7,6 +10,7 @@ from beonss.core.names.description import DescriptionError
 from beonss.core.zones.records import domain
 from beonss.core.zones.transfer_serials import Served
 from beonss.errors import StoreError
+from beonss.store import zonefiles
 from beonss.store.serials import load_serials, save_serials
 from beonss.store.zonefiles import load_keys, load_overlay
 from beonss.wire.description import parse
@@ -54,6 +58,35 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     described = naming(tmp_path)
     (tmp_path / "static.zone").write_bytes(b"ok A 10.0.0.1\n\xff\xfe\n")
     assert "static.zone:2: is not UTF-8" in refusal(load_overlay, described, tmp_path)[0][2]
+
+
+def test_all_files_that_were_read_are_told_with_what_was_read(tmp_path, monkeypatch):
+    """Included ones too; by paths that hold wherever the program is by then."""
+    (tmp_path / "more.zone").write_text("m A 10.0.0.1\n")
+    described = naming(tmp_path)
+    (tmp_path / "static.zone").write_text("x A 10.0.0.1\n$INCLUDE more.zone\n")
+    monkeypatch.chdir(tmp_path)
+    digests = {}
+    load_overlay(described, Path(), digests)
+    assert digests == {
+        str(tmp_path / name): hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        for name in ("static.zone", "more.zone")
+    }
+
+
+def test_a_file_that_changes_between_two_looks_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "more.zone").write_text("m A 10.0.0.1\n")
+    described = naming(tmp_path)
+    (tmp_path / "static.zone").write_text("$INCLUDE more.zone\n$INCLUDE more.zone\n")
+    load_overlay(described, tmp_path)
+    given = iter(["1", "2", "3"])
+
+    class Digest:
+        def hexdigest(self):
+            return next(given)
+
+    monkeypatch.setattr(zonefiles.hashlib, "sha256", lambda _: Digest())
+    assert "more.zone: was changed while it was read" in refusal(load_overlay, described, tmp_path)[0][2]
 
 
 KEYED = 'key_files = ["keys"]\nallow = [{ key = "ns1" }]'

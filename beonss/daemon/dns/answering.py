@@ -19,7 +19,7 @@ from beonss.net.dns.server import DNSCounters, DNSServer
 from beonss.net.dns.tap import QueryTap
 from beonss.net.dns.worker_sockets import bind_places
 from beonss.net.dns.worker_zones import WorkerZones
-from beonss.store.kept_core import CoreOf, KeptCore, save_core
+from beonss.store.kept_core import CoreOf, FilesRead, KeptCore, save_core
 from beonss.wire.name_image import name_image
 
 log = Logger()
@@ -89,21 +89,22 @@ class Answering:
         if self.workers is not None:
             self.workers.watch(tap)
 
-    def keep(self, state: Path, of: CoreOf | None, endpoints: tuple[Endpoint, ...]) -> None:
+    def keep(self, state: Path, of: CoreOf, endpoints: tuple[Endpoint, ...], files: FilesRead) -> None:
         """Keep what is served for the next start, which then answers before anything is loaded.
 
         Args:
             state: the state directory.
-            of: what it belongs to; None for zones that files tell of which are not looked at so early.
+            of: what it belongs to.
             endpoints: where the next start answers if its command line does not say; not where this run does.
+            files: the zone files that it was made of.
         """
         kept = None
-        if self.workers is not None and of is not None and why_pure() is None:
+        if self.workers is not None and why_pure() is None:
             zones, fallback = self._server.zones, self._server.fallback
             image = None if isinstance(zones, UnknownZones) else name_image(zones)
             if image is not None:
                 networks = b"" if fallback is None else packed_networks(fallback.networks)
-                kept = KeptCore(of, endpoints, image, self._identity, networks)
+                kept = KeptCore(of, endpoints, image, self._identity, networks, files)
         try:
             save_core(state, kept)
         except StoreError as error:

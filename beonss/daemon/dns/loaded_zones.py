@@ -13,6 +13,7 @@ from beonss.core.zones.records import DomainName
 from beonss.core.zones.transfer import Edition, catalog
 from beonss.core.zones.transfer_serials import Served, choose_serials
 from beonss.errors import ConfigurationError
+from beonss.store.kept_core import NO_FILES, FilesRead
 from beonss.store.zonefiles import load_keys, load_overlay
 from beonss.wire.tsig import Key
 
@@ -26,12 +27,14 @@ class Loaded:
         keys: keys of secondaries, by name in lower case.
         served: what is to be remembered of their serials.
         alarms: what an administrator must be told.
+        files: the zone files that were read.
     """
 
     edition: Edition
     keys: Mapping[DomainName, Key]
     served: Mapping[DomainName, Served]
     alarms: tuple[str, ...] = ()
+    files: FilesRead = NO_FILES
 
 
 def load_zones(
@@ -51,7 +54,8 @@ def load_zones(
     """
     settings = naming.description.dns
     keys = load_keys(naming, directory)
-    edition = Edition(naming, load_overlay(naming, directory))
+    digests: dict[str, str] = {}
+    edition = Edition(naming, load_overlay(naming, directory, digests))
     if settings.catalog is not None:
         listed = catalog(settings.catalog, edition.zones.apexes, naming.version)
         edition = Edition(naming, edition.overlay + listed)
@@ -59,4 +63,5 @@ def load_zones(
     if choice.stale and not settled:
         raise ConfigurationError("; ".join(choice.stale))
     serials = {apex: served.serial for apex, served in choice.served.items()}
-    return Loaded(edition.with_serials(serials), keys, choice.served, choice.stale)
+    files = FilesRead(str(directory.absolute()), tuple(digests.items()))
+    return Loaded(edition.with_serials(serials), keys, choice.served, choice.stale, files)

@@ -193,9 +193,7 @@ class MasterDNS:
             self._keep_core()
 
     def _keep_core(self) -> None:
-        """Keep the names for the next start; with zone files, which may change meanwhile, it begins without."""
-        of = None
-        if not self._naming.description.dns.zone_files:
-            serials = serials_digest(self._state / SERIALS)
-            of = CoreOf(hashlib.sha256(self._text).hexdigest(), self._naming.version, serials)
-        self.answering.keep(self._state, of, usual_endpoints(self._naming, self._name))
+        """Keep the names for the next start."""
+        serials = serials_digest(self._state / SERIALS)
+        of = CoreOf(hashlib.sha256(self._text).hexdigest(), self._naming.version, serials)
+        self.answering.keep(self._state, of, usual_endpoints(self._naming, self._name), self.zones.files)

@@ -145,7 +145,7 @@ def first_core(settings: MasterSettings) -> KeptCore | None:
 def kept_core(settings: MasterSettings, of: CoreOf) -> KeptCore | None:
     """Return the compiled zones of the last run, if they belong to this, and where they will be served."""
     core = load_core(settings.state)
-    if core is None or core.of != of:
+    if core is None or core.of != of or not core.files.would_be_read(settings.description.parent):
         return None
     return core if settings.dns is None else replace(core, endpoints=settings.dns)
 

@@ -18,7 +18,7 @@ from beonss.daemon.dns.notify import Notifier
 from beonss.errors import StoreError
 from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import Transfers
-from beonss.store.kept_core import SERIALS
+from beonss.store.kept_core import NO_FILES, SERIALS
 from beonss.store.serials import load_serials, save_serials
 
 log = Logger()
@@ -40,6 +40,7 @@ class ServedZones:
         notifier: tells secondaries.
         alarms: what an administrator must be told of the zones in force.
         refused: why those that were read last are not in force; empty when they are.
+        files: the zone files of those in force.
 
     Raises:
         StoreError: what was remembered cannot be read.
@@ -62,6 +63,7 @@ class ServedZones:
         self.notifier = Notifier(reactor, now=now, new_id=new_id, sources=sources)
         self.alarms: list[str] = []
         self.refused = ""
+        self.files = NO_FILES
         self._edition: Edition | None = None
 
     def load(self, naming: Naming, *, settled: bool = False) -> Loaded:
@@ -90,6 +92,7 @@ class ServedZones:
             if former is None or former.zones.soa(apex) is None or former.serial(apex) != edition.serial(apex)
         ]
         self._edition = edition
+        self.files = loaded.files
         self.alarms = list(loaded.alarms)
         self._remember(loaded.served)
         for alarm in loaded.alarms:

@@ -1,5 +1,6 @@
 """What a master has before it loads the rest: where the kept zones are answered, sockets let go in time."""
 
+import hashlib
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from beonss.daemon.dns.prepared import Prepared, kept_core
 from beonss.daemon.settings import MasterSettings
 from beonss.net.dns.worker_channel import channel_pair
 from beonss.net.dns.worker_sockets import bind_places, close_places
-from beonss.store.kept_core import CoreOf, KeptCore, save_core
+from beonss.store.kept_core import CoreOf, FilesRead, KeptCore, save_core
 
 OF = CoreOf("d" * 64, 7, "s" * 64)
 USUAL = (Endpoint("10.5.0.1", 53), Endpoint("127.0.0.1", 53))
@@ -36,6 +37,16 @@ def test_where_it_is_answered_is_told_by_the_command_line_and_else_by_the_descri
     assert core is not None
     assert (core.endpoints, core.image) == (where, b"image")
     assert kept_core(settings(tmp_path, dns), CoreOf("e" * 64, 7, "s" * 64)) is None
+
+
+def test_of_zone_files_that_have_changed_nothing_is_answered_from_memory(tmp_path):
+    file = tmp_path / "static.zone"
+    file.write_bytes(b"x A 10.0.0.1\n")
+    read = FilesRead(str(tmp_path), ((str(file), hashlib.sha256(b"x A 10.0.0.1\n").hexdigest()),))
+    save_core(tmp_path, KeptCore(OF, USUAL, b"image", b"frodo", b"", read))
+    assert kept_core(settings(tmp_path, None), OF) is not None
+    file.write_bytes(b"x A 10.0.0.2\n")
+    assert kept_core(settings(tmp_path, None), OF) is None
 
 
 def test_sockets_that_are_not_wanted_are_free_again_at_once():
