@@ -1,7 +1,7 @@
 """Puts together what a daemon says of itself (:mod:`beonss.core.cluster.status`)."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from beonss import __version__
 from beonss.core.accounts.lookup import Lookups
@@ -11,14 +11,68 @@ from beonss.core.names.naming import Naming
 from beonss.net.dns.server import DNSCounters
 
 if TYPE_CHECKING:
-    from beonss.daemon.master import Master
-    from beonss.daemon.node import Node
+    # A daemon of one role does not load the parts of the other.
+    from beonss.daemon.accounts.state import Accounts
+    from beonss.daemon.dns.master_dns import MasterDNS
+    from beonss.daemon.node_link import NodeLink
+    from beonss.daemon.passwords.authority import Passwords
+    from beonss.daemon.presence import Presence
+    from beonss.daemon.replication.booting import Booting
+    from beonss.daemon.replication.publication import Publication
+    from beonss.daemon.replication.sync import Sync
+    from beonss.daemon.targets.deliveries import Deliveries
+    from beonss.net.dns.server import DNSServer
 
 #: Conflicts are named up to this many; the rest is counted.
 _NAMED = 5
 
 
-async def master_status(master: "Master", wall: float, uptime: float) -> Status:
+class Daemon(Protocol):
+    """What every daemon tells from."""
+
+    name: str
+    accounts: "Accounts"
+    lookups: Lookups
+    presence: "Presence"
+
+    def alarms(self) -> list[str]:
+        """Return what an administrator should look at, besides single accounts."""
+
+
+class MasterParts(Daemon, Protocol):
+    """A master, as far as its status looks at it; :class:`beonss.daemon.master.Master` is one."""
+
+    booting: "Booting"
+    sync: "Sync"
+    deliveries: "Deliveries"
+    publication: "Publication"
+    passwords: "Passwords"
+    dns: "MasterDNS"
+
+    @property
+    def naming(self) -> Naming:
+        """The description in force."""
+
+
+class NodeParts(Daemon, Protocol):
+    """A node, likewise; :class:`beonss.daemon.node.Node` is one.
+
+    Attributes:
+        naming: the description in force; None before there was any.
+        proven: wall seconds of the last proof that the memory is fresh; None without one.
+    """
+
+    naming: Naming | None
+    proven: float | None
+    link: "NodeLink"
+    dns: "DNSServer"
+
+    @property
+    def known(self) -> bool:
+        """Whether the memory was ever filled."""
+
+
+async def master_status(master: MasterParts, wall: float, uptime: float) -> Status:
     """Return how a master stands.
 
     Args:
@@ -69,7 +123,7 @@ async def master_status(master: "Master", wall: float, uptime: float) -> Status:
     )
 
 
-def node_status(node: "Node", wall: float, uptime: float) -> Status:
+def node_status(node: NodeParts, wall: float, uptime: float) -> Status:
     """Return how a node stands; see :func:`master_status`."""
     link = node.link
     live = link.connected is not None
