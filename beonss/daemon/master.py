@@ -6,37 +6,31 @@ the exchange are served from the first instant; logins and password changes wait
 """
 
 import contextlib
-import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from beonss.core.accounts.lookup import LocalNames, Lookups, Rules
+from beonss.core.accounts.lookup import LocalNames, Lookups
 from beonss.core.cluster.endpoints import Endpoint
-from beonss.core.names.description import Settings
-from beonss.core.names.naming import Address
-from beonss.core.passwords.policy import Policy
-from beonss.daemon.accounts.changes import AccountChanges
-from beonss.daemon.accounts.conflicts import ConflictOperations
-from beonss.daemon.accounts.export import export_operation
-from beonss.daemon.accounts.life import AccountLife
-from beonss.daemon.accounts.operations import account_operations
+from beonss.core.names.naming import Naming
+from beonss.daemon.accounts.administration import account_administration
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.audit_operations import AuditReading
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.dns.first_zones import usual_endpoints
-from beonss.daemon.dns.localnames import LocalFiles
+from beonss.daemon.dns.localnames import INTERVAL, LocalFiles
 from beonss.daemon.dns.master_dns import MasterDNS
 from beonss.daemon.dns.prepared import Prepared
 from beonss.daemon.dns.query_log import query_log_operation
-from beonss.daemon.passwords.authority import Passwords, PasswordSettings
+from beonss.daemon.in_force import InForce, address_of
+from beonss.daemon.local_doors import LocalDoors
+from beonss.daemon.passwords.authority import Passwords
 from beonss.daemon.passwords.direct_changes import DirectChanges
 from beonss.daemon.passwords.operations import password_operations
 from beonss.daemon.passwords.pam_backend import MasterPam, standing_requests
@@ -59,9 +53,7 @@ from beonss.daemon.targets.sources import Sources
 from beonss.daemon.targets.target_list import read_sources, read_targets, refuse_foreign_files
 from beonss.errors import ConfigurationError, StoreError
 from beonss.net.activation import GivenSocket, sort_sockets
-from beonss.net.control import ControlFactory, Operation, listen_control
-from beonss.net.nslcd import NslcdFactory, listen_nslcd
-from beonss.net.pam import PamDoor
+from beonss.net.control import Operation
 from beonss.store.audit import AuditLog
 from beonss.store.crypt import schemes
 from beonss.store.database import Database
@@ -74,12 +66,8 @@ from beonss.store.machine import machine_id
 from beonss.store.pwquality import installed_quality
 from beonss.store.statedirectory import DATABASE, holding
 from beonss.store.writer import Writer
-from beonss.wire.feed import DescriptionContent
-from beonss.wire.nslcd_answer import Answers
 
 AUDIT = "audit.jsonl"
-#: Seconds between two looks at the machine's own account files.
-LOCAL_INTERVAL = 10.0
 
 
 class Master:
@@ -114,7 +102,7 @@ class Master:
         self._fatal = fatal
         self._started = time.monotonic()
         self._loaded = False
-        self._closing: list[Callable[[], Any]] = []
+        self._doors = LocalDoors(reactor)
         self._held = contextlib.ExitStack()
         try:
             self._prepare()
@@ -142,8 +130,14 @@ class Master:
         database = Database(path, roster.cluster, quick=True)
         try:
             note_database(path)
-            first = self._first(database)
-            targets = read_targets(settings.targets, settings.state, self.naming.settings)
+            first = first_description(database, settings.description)
+            self.in_force = in_force = InForce(self.name, first)
+            if in_force.spec is None and first.source == "file":
+                raise ConfigurationError(
+                    f"{settings.description}: {self.name} is not among the masters; add it to 'masters', or is this "
+                    f"the description of another cluster?"
+                )
+            targets = read_targets(settings.targets, settings.state, in_force.settings)
             refuse_foreign_files(targets, settings.targets)
             self._activation = sort_sockets(
                 self._given,
@@ -170,10 +164,10 @@ class Master:
             identity=self.identity,
             membership=self.membership,
             accounts=self.accounts,
-            description=self._content,
+            description=lambda: in_force.content(roster.cluster),
             requests=requests,
             member_requests=member_requests,
-            node_allowed=self._admits_node,
+            node_allowed=in_force.admits_node,
             schemes=_schemes(),
         )
         self.booting = Booting(
@@ -201,7 +195,7 @@ class Master:
             reactor,
             self.accounts,
             targets,
-            floors=lambda: self.naming.settings,
+            floors=lambda: in_force.settings,
             machine=self.name,
             ready=self.booting.ready,
             trail=self._trail,
@@ -209,8 +203,8 @@ class Master:
         self.sources = Sources(
             reactor,
             self.accounts,
-            read_sources(settings.targets, settings.state, self.naming.settings),
-            floors=lambda: self.naming.settings,
+            read_sources(settings.targets, settings.state, in_force.settings),
+            floors=lambda: in_force.settings,
             machine=self.name,
             ready=self.booting.ready,
             trail=self._trail,
@@ -230,7 +224,7 @@ class Master:
             hashing=HashingThreads(),
             audit=self.audit,
             name=self.name,
-            settings=self._password_settings(),
+            settings=in_force.password_settings(settings.boot_wait),
             ready=self.booting.ready,
             as_user=self._direct,
             first=self._direct.first,
@@ -239,25 +233,25 @@ class Master:
         )
         self._audit_reading = AuditReading(self.audit.path, self.name, self.sync)
         member_requests.update(self._audit_reading.requests())
-        requests.update(node_requests(self.passwords, self._node_name))
+        requests.update(node_requests(self.passwords, in_force.node_name))
         requests.update(standing_requests(lambda: self.accounts.view, _today))
-        here = self._here()
+        here = address_of(in_force.spec)
         self.dns = MasterDNS(
             reactor,
             settings,
             name=self.name,
-            naming=self.naming,
-            text=self._text,
+            naming=in_force.naming,
+            text=in_force.text,
             here=here,
             endpoints=self._dns_endpoints(),
             prepared=self._prepared,
         )
         self.lookups = Lookups(
-            self.naming,
+            in_force.naming,
             self.accounts.view,
             known=lambda: self._loaded,
             asker=here,
-            rules=self._rules(),
+            rules=in_force.rules(),
         )
         self._local = LocalFiles(self._local_changed)
         self._looking = LoopingCall(self._look)
@@ -278,20 +272,14 @@ class Master:
             self.sync.listen(endpoint, given.sync.get(endpoint))
         self.presence.watch("DNS", self.dns.endpoints)
         self.presence.watch("sync", self._sync_endpoints())
-        control = ControlFactory(self._reactor, self._operations(), owner=os.geteuid())
-        port = listen_control(self._reactor, settings.runtime / "control", control, given.control)
-        self._closing.append(port.stopListening)
-        self._closing.append(control.close)
-        self._closing.append(self.dns.queries.stop)
-        if settings.nslcd is not None:
-            pam = MasterPam(self.passwords, self.name, lambda: self.accounts.view, _today)
-            door = PamDoor(self.lookups, pam, self._reactor, root_override=True)
-            factory = NslcdFactory(self._reactor, Answers(self.lookups), door)
-            self._closing.append(listen_nslcd(self._reactor, settings.nslcd, factory, given.nslcd).stopListening)
+        self._doors.open_control(settings.runtime / "control", self._operations(), given.control)
+        self._doors.close_too(self.dns.queries.stop)
+        pam = MasterPam(self.passwords, self.name, lambda: self.accounts.view, _today)
+        self._doors.open_nslcd(settings.nslcd, self.lookups, pam, given.nslcd, root_override=True)
 
     async def start(self) -> None:
         """Begin to serve; everything that waits for others waits in the background."""
-        self._looking.start(LOCAL_INTERVAL)
+        self._looking.start(INTERVAL)
         await self.accounts.start()
         self.lookups.view = self.accounts.view
         self._loaded = True
@@ -327,43 +315,27 @@ class Master:
         self.publication.reread()
         await self.dns.reload()
 
-    def _first(self, database: Database) -> Described:
-        first = first_description(database, self._settings.description)
-        self._text, self.naming = first.published.text, first.naming
-        self._spec = next((spec for spec in self.naming.masters if spec.name == self.name), None)
-        if self._spec is None and first.source == "file":
-            raise ConfigurationError(
-                f"{self._settings.description}: {self.name} is not among the masters; add it to 'masters', or is this "
-                f"the description of another cluster?"
-            )
-        return first
-
-    def _here(self) -> Address | None:
-        return self._spec.addresses[0] if self._spec is not None and self._spec.addresses else None
-
     def _take(self, described: Described) -> None:
         """Put a description of the cluster in force.
 
         Raises:
             ConfigurationError: a zone file that it names cannot be used here; the old one stays.
         """
-        naming = described.naming
-        spec = next((spec for spec in naming.masters if spec.name == self.name), None)
-        here = spec.addresses[0] if spec is not None and spec.addresses else None
-        self.dns.take(naming, described.published.text, here)
-        self._text, self.naming, self._spec = described.published.text, naming, spec
+        # First what may refuse it.
+        here = address_of(self.in_force.spec_in(described.naming))
+        self.dns.take(described.naming, described.published.text, here)
+        self.in_force.take(described)
         self.lookups.asker = here
-        self.lookups.names = naming
-        self.lookups.rules = self._rules()
-        self.passwords.settings = self._password_settings()
+        self.lookups.names = described.naming
+        self.lookups.rules = self.in_force.rules()
+        self.passwords.settings = self.in_force.password_settings(self._settings.boot_wait)
         self.sync.description_changed()
 
     async def stop(self) -> None:
         """Stop listening, finish what was begun, close the database."""
         if self._looking.running:
             self._looking.stop()
-        closed = [close() for close in reversed(self._closing)]
-        await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
+        await self._doors.close()
         await self.dns.stop()
         self._upkeep.stop()
         self.publication.stop()
@@ -378,6 +350,11 @@ class Master:
         await self.accounts.stop()
         self._held.close()
 
+    @property
+    def naming(self) -> Naming:
+        """The description in force, compiled."""
+        return self.in_force.naming
+
     def _broken(self, error: BrokenStoreError) -> None:
         # Called in the writer's thread.
         self._reactor.callFromThread(self._fatal, str(error))
@@ -387,7 +364,7 @@ class Master:
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [text for text in (self.accounts.lost, self._upkeep.alarm, self.passwords.problem()) if text]
         alarms += [*self.publication.alarms(), *self.dns.alarms(), *self.presence.alarms()]
-        if self._spec is None:
+        if self.in_force.spec is None:
             alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")
         return alarms + self.edits.problems() + self.sources.problems() + self.deliveries.conflicts(20)
 
@@ -412,81 +389,12 @@ class Master:
 
     # --- what the parts ask of the whole ------------------------------------------------------------------------------
 
-    def _content(self) -> DescriptionContent:
-        return DescriptionContent(self.membership.roster.cluster, self.naming.version, self.naming.digest, self._text)
-
-    def _admits_node(self, source: str) -> bool:
-        try:
-            address = ip_address(source.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
-        return address.is_loopback or any(address in network for network in self.naming.settings.node_networks)
-
-    def _node_name(self, source: str) -> str:
-        try:
-            named = self.naming.find_address(ip_address(source.partition("%")[0]))
-        except ValueError:
-            named = None
-        return source if named is None else named.name
-
-    def _rules(self) -> Rules:
-        settings = self.naming.settings
-        return Rules(settings.uid_floor, settings.gid_floor, shadow=True)
-
-    def _password_settings(self) -> PasswordSettings:
-        settings = self.naming.settings
-        return PasswordSettings(
-            uid_floor=settings.uid_floor,
-            scheme=settings.hash_scheme,
-            cost=settings.hash_cost,
-            policy=Policy(minimum_length=settings.min_password_length),
-            boot_patience=self._settings.boot_wait,
-        )
-
     def _look(self) -> None:
         self._local.look()
         self.presence.look()
 
     def _local_changed(self, names: LocalNames) -> None:
         self.lookups.local = names
-
-    def _account_operations(self) -> Mapping[str, Operation]:
-        def floors() -> Settings:
-            return self.naming.settings
-
-        trail = self._trail
-        changes = AccountChanges(
-            self._reactor,
-            accounts=self.accounts,
-            masters=self.sync,
-            ready=self.booting.ready,
-            trail=trail,
-            machine=self.name,
-        )
-        life = AccountLife(
-            changes,
-            floors=floors,
-            members=lambda: [member.name for member in self.membership.roster.list.members],
-            local=lambda: self.lookups.local,
-            machine=self.name,
-        )
-        conflicts = ConflictOperations(self.accounts, changes, life, foreign=self.deliveries.conflicts, floors=floors)
-        backup = backup_operation(
-            self.accounts,
-            trail,
-            machine=self.name,
-            cluster=self.membership.roster.cluster,
-            state=self._settings.state,
-        )
-        return {
-            **account_operations(self.accounts, self.deliveries, floors, self.name, trail=trail, turn=changes.turn),
-            **life.table(),
-            **conflicts.table(),
-            "accounts.export": export_operation(self.accounts, trail, self.name),
-            "backup": backup,
-        }
 
     def _operations(self) -> Mapping[str, Operation]:
         async def status(parameters: Mapping[str, Any], peer: Any, report: Any) -> Mapping[str, Any]:  # noqa: ARG001
@@ -498,9 +406,27 @@ class Master:
                 self.passwords,
                 lambda: self.accounts.view,
                 master=True,
-                uid_floor=lambda: self.naming.settings.uid_floor,
+                uid_floor=lambda: self.in_force.settings.uid_floor,
             ),
-            **self._account_operations(),
+            **account_administration(
+                self._reactor,
+                accounts=self.accounts,
+                deliveries=self.deliveries,
+                masters=self.sync,
+                members=lambda: [member.name for member in self.membership.roster.list.members],
+                ready=self.booting.ready,
+                floors=lambda: self.in_force.settings,
+                local=lambda: self.lookups.local,
+                trail=self._trail,
+                machine=self.name,
+            ),
+            "backup": backup_operation(
+                self.accounts,
+                self._trail,
+                machine=self.name,
+                cluster=self.membership.roster.cluster,
+                state=self._settings.state,
+            ),
             **edit_operations(self.edits, self.sources),
             **description_operations(
                 self._reactor,

@@ -5,14 +5,13 @@ key; which masters there are and which node this is, it finds out, and goes on f
 """
 
 import contextlib
-import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -25,9 +24,10 @@ from beonss.core.zones.forwarding_plan import Plan, node_plan
 from beonss.core.zones.overlay_zone import described_zones
 from beonss.core.zones.zone import UnknownZones
 from beonss.daemon.accounts.state import Accounts
-from beonss.daemon.dns.localnames import LocalFiles
+from beonss.daemon.dns.localnames import INTERVAL, LocalFiles
 from beonss.daemon.dns.query_log import query_log_operation
 from beonss.daemon.dns.query_log_file import query_logs
+from beonss.daemon.local_doors import LocalDoors
 from beonss.daemon.node_link import NodeLink
 from beonss.daemon.node_memory import PROVEN, NodeMemory
 from beonss.daemon.passwords.operations import password_operations
@@ -39,21 +39,17 @@ from beonss.daemon.settings import NodeSettings
 from beonss.daemon.status import node_status
 from beonss.errors import ConfigurationError, StoreError
 from beonss.net.activation import GivenSocket, sort_sockets
-from beonss.net.control import ControlFactory, Operation, listen_control
+from beonss.net.control import Operation
 from beonss.net.dns.forward import Forwarder
 from beonss.net.dns.listen import listen_dns
 from beonss.net.dns.server import DNSServer
-from beonss.net.nslcd import NslcdFactory, listen_nslcd
-from beonss.net.pam import PamDoor
 from beonss.store.addresses import source_addresses
 from beonss.store.failures import BrokenStoreError
 from beonss.store.keys import load_cluster_public
 from beonss.store.statedirectory import holding, make_state_directory
 from beonss.store.writer import Writer
 from beonss.wire.feed import DescriptionContent
-from beonss.wire.nslcd_answer import Answers
 
-LOCAL_INTERVAL = 10.0
 #: Seconds between two notes on disk that the memory is fresh; each costs a commit.
 PROVEN_INTERVAL = 60.0
 KERNEL_COMMAND_LINE = Path("/proc/cmdline")
@@ -91,7 +87,7 @@ class Node:
         self._settings = settings
         self._fatal = fatal
         self._started = time.monotonic()
-        self._closing: list[Callable[[], Any]] = []
+        self._doors = LocalDoors(reactor)
         self._refused_description = ""
         self._noted = 0.0
         self.name = (settings.name or "").lower()
@@ -168,22 +164,18 @@ class Node:
             nslcd=settings.nslcd,
         )
         endpoints = given.dns_endpoints(settings.dns, usual)
-        self._closing.append(listen_dns(self._reactor, self.dns, endpoints, given=given).stopListening)
+        self._doors.close_too(listen_dns(self._reactor, self.dns, endpoints, given=given).stopListening)
         self.presence.watch("DNS", endpoints)
-        factory = ControlFactory(self._reactor, self._operations(), owner=os.geteuid(), hint=_NOT_HERE)
-        self._closing.append(listen_control(self._reactor, control, factory, given.control).stopListening)
-        self._closing.append(factory.close)
-        self._closing.append(self._queries.stop)
-        if settings.nslcd is not None:
-            door = PamDoor(self.lookups, NodePam(self.passwords, self.name, self.link), self._reactor)
-            nslcd = NslcdFactory(self._reactor, Answers(self.lookups), door)
-            self._closing.append(listen_nslcd(self._reactor, settings.nslcd, nslcd, given.nslcd).stopListening)
+        self._doors.open_control(control, self._operations(), given.control, hint=_NOT_HERE)
+        self._doors.close_too(self._queries.stop)
+        pam = NodePam(self.passwords, self.name, self.link)
+        self._doors.open_nslcd(settings.nslcd, self.lookups, pam, given.nslcd)
 
     async def start(self) -> None:
         """Serve from memory, and look for a master."""
         if self._query_file is not None:
             self._query_file.start()
-        self._looking.start(LOCAL_INTERVAL)
+        self._looking.start(INTERVAL)
         try:
             await self.accounts.start()
         except BrokenStoreError as error:
@@ -214,8 +206,7 @@ class Node:
             self._looking.stop()
         if self._query_file is not None:
             await self._query_file.stop()
-        closed = [close() for close in reversed(self._closing)]
-        await DeferredList([one for one in closed if isinstance(one, Deferred)], consumeErrors=True)
+        await self._doors.close()
         if self.forwarder is not None:
             self.forwarder.stop()
         await self.link.stop()

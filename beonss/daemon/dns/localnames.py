@@ -6,11 +6,14 @@ files are read directly: asking the C library would ask our own socket.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from twisted.logger import Logger
 
 from beonss.core.accounts.lookup import LocalNames
 
+#: Seconds between two looks at the files.
+INTERVAL: Final = 10.0
 #: A passwd file is rarely above a megabyte; what is larger than this is not read.
 MAXIMUM_BYTES = 64 << 20
 
