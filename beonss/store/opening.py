@@ -136,6 +136,8 @@ def _configure(connection: sqlite3.Connection, *, durable: bool) -> None:
         f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}",
         "PRAGMA journal_size_limit = 67108864",
         "PRAGMA cache_size = -32768",
+        # 16 MiB of WAL: folds one after the other write the same pages, which go into the file once for several.
+        "PRAGMA wal_autocheckpoint = 4096",
         # What a statement would undo: kept in a file it is half of what a fold writes, with replaced hashes in it.
         "PRAGMA temp_store = MEMORY",
     ):
