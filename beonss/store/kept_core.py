@@ -12,12 +12,14 @@ from pathlib import Path
 from beonss import __version__
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.errors import MalformedError, StoreError
-from beonss.store.statefile import read_file, write_file
+from beonss.store.statefile import read_file, read_given, write_file
 
 #: In the state directory.
 KEPT_CORE = "dns.core"
 #: Likewise: which serials were served (:mod:`beonss.store.serials`).
 SERIALS = "zones.json"
+#: Bytes of a zone file that is looked at, as beonss.store.zonefiles has it, which takes long to load.
+LARGEST_FILE = 1 << 26
 _MAGIC = b"beonss core 1\n"
 
 
@@ -160,7 +162,6 @@ def serials_digest(path: Path) -> str:
 def _digest(path: str) -> str:
     """Return the SHA-256 of a file, empty for one that cannot be read."""
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(read_given(Path(path), LARGEST_FILE)).hexdigest()
     except (OSError, ValueError):
         return ""

@@ -11,6 +11,7 @@ from beonss.core.zones.overlay import Overlay, StaticRecord
 from beonss.core.zones.overlay_check import check_overlay
 from beonss.core.zones.records import DomainName, domain, folded
 from beonss.errors import ConfigurationError
+from beonss.store.statefile import read_given
 from beonss.wire.tsig import Key, read_keys
 
 #: SHA-256 of files as they were read, by absolute path.
@@ -65,13 +66,10 @@ def _include(digests: Digests, name: str, within: str) -> tuple[str, str]:
 
 def _read(path: Path, digests: Digests | None = None) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SIZE + 1)
+        data = read_given(path, MAX_SIZE)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{path}: cannot be read: {reason}") from None
-    if len(data) > MAX_SIZE:
-        raise ConfigurationError(f"{path}: is larger than {MAX_SIZE >> 20} MiB")
     if digests is not None:
         digest = hashlib.sha256(data).hexdigest()
         if digests.setdefault(str(path.absolute()), digest) != digest:

@@ -1,6 +1,7 @@
 """Zone files, keys and serials on disk."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_clashes_across_description_and_files_are_found(tmp_path):
     found = refusal(load_overlay, described, tmp_path)
     assert ("static.zone", 1) in [each[:2] for each in found]
     assert ("static.zone", 2) in [each[:2] for each in found]
+
+
+def test_a_file_whose_writer_nobody_waits_for_is_refused(tmp_path):
+    described = naming(tmp_path)
+    (tmp_path / "static.zone").unlink()
+    os.mkfifo(tmp_path / "static.zone")
+    assert "static.zone: cannot be read: it is no ordinary file" in refusal(load_overlay, described, tmp_path)[0][2]
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path):

@@ -12,6 +12,7 @@ from beonss.core.names.naming import Naming
 from beonss.core.replication.publication import KEPT, Published, decode_published, following
 from beonss.daemon.replication.standing import standing
 from beonss.errors import BeonssError, ConfigurationError
+from beonss.store.statefile import read_given
 from beonss.wire.description import parse
 
 if TYPE_CHECKING:
@@ -50,14 +51,11 @@ def read_description(path: Path) -> tuple[bytes, Naming]:
             all of which are named with file, line and option.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAXIMUM_BYTES + 1)
+        data = read_given(path, MAXIMUM_BYTES)
     except OSError as error:
         raise ConfigurationError(
             f"{path}: the cluster description cannot be read: {error.strerror}; name it with --config"
         ) from None
-    if len(data) > MAXIMUM_BYTES:
-        raise ConfigurationError(f"{path}: is larger than {MAXIMUM_BYTES >> 20} MiB: that is no cluster description")
     return data, parse(data, str(path))
 
 
