@@ -4,7 +4,7 @@ import datetime
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -43,8 +43,8 @@ def command(*, follow: bool, lines: int, user: str | None, here: bool, as_json: 
         while True:
             told = client.ask("audit", {"places": places, "lines": _MOST if places else first, "here": here}).data
             found = [line for line in told["lines"] if user is None or line.get("user") == user]
-            if not places:
-                found = last_of_each(found, lines)
+            # Also of a master that was silent when this began.
+            found = last_of_each(found, lines, told["places"].keys() - places.keys())
             places = told["places"]
             for name, why in told["silent"].items():
                 if missed.get(name) != why:
@@ -58,14 +58,14 @@ def command(*, follow: bool, lines: int, user: str | None, here: bool, as_json: 
                 time.sleep(INTERVAL)
 
 
-def last_of_each(found: Sequence[Mapping[str, Any]], lines: int) -> list[Mapping[str, Any]]:
-    """Return the last ``lines`` lines of each machine, in the order they had."""
-    counts: Counter[object] = Counter()
+def last_of_each(found: Sequence[Mapping[str, Any]], lines: int, of: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return the last ``lines`` lines of each machine in ``of`` and all of the others, in the order they had."""
+    counts: Counter[str] = Counter()
     kept: list[Mapping[str, Any]] = []
     for line in reversed(found):
         machine = str(line.get("machine"))
         counts[machine] += 1
-        if counts[machine] <= lines:
+        if counts[machine] <= lines or machine not in of:
             kept.append(line)
     return kept[::-1]
 

@@ -7,10 +7,11 @@ of that name. It never holds a password or a hash: what may be said is a fixed l
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from beonss.errors import StoreError
 
@@ -99,53 +100,65 @@ def read_on(path: Path, place: Place | None, *, lines: int = LINES) -> tuple[lis
         StoreError: the file cannot be read.
     """
     try:
-        if place is not None and _inode(path) not in (place.inode, 0):
-            moved = path.with_name(f"{path.name}.1")
-            if place.inode and _inode(moved) == place.inode:
-                rest, further = _read(moved, place.offset, lines)
-                if rest:
-                    return rest, Place(place.inode, further)
-            place = Place(_inode(path), 0)
-        inode = _inode(path)
-        if not inode:
-            return [], place or Place(0, 0)
-        if place is None:
-            size = path.stat().st_size
-            found, further = _read(path, max(0, size - TAIL), LINES_IN_TAIL, whole=size <= TAIL)
-            return found[-lines:], Place(inode, further)
-        found, further = _read(path, place.offset, lines)
-        return found, Place(inode, further)
+        with _opened(path) as file:
+            inode = _inode(file)
+            # The open files are looked at: between two looks at a name it may have become another's.
+            with _opened(path.with_name(f"{path.name}.1")) as moved:
+                if place is None and file is None and moved is not None:
+                    # Just rotated; what is in there is not new.
+                    return [], Place(_inode(moved), os.fstat(moved.fileno()).st_size)
+                if place is not None and moved is not None and place.inode in {_inode(moved), 0} - {inode}:
+                    rest, further = _read(moved, place.offset, lines)
+                    if rest:
+                        return rest, Place(_inode(moved), further)
+            if place is not None and inode not in {place.inode, 0}:
+                place = Place(inode, 0)
+            if file is None:
+                return [], place or Place(0, 0)
+            if place is None:
+                size = os.fstat(file.fileno()).st_size
+                found, further = _read(file, max(0, size - TAIL), LINES_IN_TAIL, whole=size <= TAIL)
+                return found[-lines:], Place(inode, further)
+            found, further = _read(file, place.offset, lines)
+            return found, Place(inode, further)
     except OSError as error:
         raise StoreError(f"{path}: the audit log cannot be read: {error.strerror}") from None
 
 
-def _inode(path: Path) -> int:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
     try:
-        return path.stat().st_ino
+        file = path.open("rb")
     except FileNotFoundError:
-        return 0
+        yield None
+        return
+    with file:
+        yield file
 
 
-def _read(path: Path, offset: int, lines: int, *, whole: bool = True) -> tuple[list[dict[str, Any]], int]:
+def _inode(file: BinaryIO | None) -> int:
+    return 0 if file is None else os.fstat(file.fileno()).st_ino
+
+
+def _read(file: BinaryIO, offset: int, lines: int, *, whole: bool = True) -> tuple[list[dict[str, Any]], int]:
     found: list[dict[str, Any]] = []
-    with path.open("rb") as file:
-        if offset > path.stat().st_size:
-            # Truncated: what is there now is all new.
-            offset = 0
-        file.seek(offset)
-        if not whole:
-            offset += len(file.readline())
-        for line in itertools.islice(file, lines):
-            if not line.endswith(b"\n"):
-                # Being written at this moment.
-                break
-            offset += len(line)
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict):
-                found.append(value)
+    if offset > os.fstat(file.fileno()).st_size:
+        # Truncated: what is there now is all new.
+        offset = 0
+    file.seek(offset)
+    if not whole:
+        offset += len(file.readline())
+    for line in itertools.islice(file, lines):
+        if not line.endswith(b"\n"):
+            # Being written at this moment.
+            break
+        offset += len(line)
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            found.append(value)
     return found, offset
 
 

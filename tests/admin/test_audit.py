@@ -34,7 +34,7 @@ class Daemon:
             for number, user in list(enumerate(users))[len(users) - count :]
         ]
         lines.sort(key=lambda line: line["time"])
-        return End("ok", "", {"lines": lines, "places": {"frodo": [1, 2]}, "silent": {}})
+        return End("ok", "", {"lines": lines, "places": {name: [1, 2] for name in self.logs}, "silent": {}})
 
 
 @pytest.fixture
@@ -66,3 +66,25 @@ def test_lines_of_others_do_not_count_among_the_last_of_one_user(run):
 def test_no_lines_but_new_ones(run):
     assert run("--lines", "0", "--user", "sam", frodo=[], gamgee=[]) == []
     assert Daemon.asked[0]["lines"] == 0
+
+
+def test_a_master_that_was_silent_at_first_does_not_tell_all_it_has_when_it_comes(monkeypatch, run):
+    """Whoever follows is told the last lines of it, as of the others; then each new one."""
+    answers = [
+        ({"frodo": ["sam"]}, ["frodo"]),
+        ({"frodo": ["rosie", "merry"], "gamgee": ["sam", "pippin"]}, ["frodo", "gamgee"]),
+        ({"gamgee": ["bilbo", "fatty"]}, ["frodo", "gamgee"]),
+    ]
+
+    class Late(Daemon):
+        def ask(self, operation, parameters):
+            if not answers:
+                raise KeyboardInterrupt
+            logs, reached = answers.pop(0)
+            monkeypatch.setattr(Daemon, "logs", logs)
+            told = super().ask(operation, parameters)
+            return End("ok", "", {**told.data, "places": {name: [1, 2] for name in reached}})
+
+    monkeypatch.setattr(audit, "ControlClient", Late)
+    shown = run("--follow", "--lines", "1")
+    assert [line[1] for line in shown] == ["sam", "rosie", "merry", "pippin", "bilbo", "fatty"]

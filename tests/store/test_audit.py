@@ -1,6 +1,7 @@
 """The audit log: one line per try, private, appended, rotated under our hands, never with a secret."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,58 @@ class TestReadingOn:
         assert self.users(found) == ["last"]
         found, place = read_on(log.path, place)
         assert self.users(found) == ["first"]
+
+    def test_a_rotation_while_nothing_new_was_written_loses_no_line(self, log):
+        """The file of that name is made by the next line only."""
+        log.record("login", user="before")
+        _, place = read_on(log.path, None)
+        log.record("login", user="last")
+        log.path.rename(log.path.with_name("audit.jsonl.1"))
+        found, place = read_on(log.path, place)
+        assert self.users(found) == ["last"]
+        assert read_on(log.path, place) == ([], place)
+        log.record("login", user="first")
+        assert self.users(read_on(log.path, place)[0]) == ["first"]
+
+    def test_a_rotation_of_a_log_that_was_not_there_loses_no_line(self, log):
+        _, place = read_on(log.path, None)
+        log.record("login", user="first")
+        log.path.rename(log.path.with_name("audit.jsonl.1"))
+        log.record("login", user="second")
+        found, place = read_on(log.path, place)
+        assert self.users(found) == ["first"]
+        assert self.users(read_on(log.path, place)[0]) == ["second"]
+
+    def test_who_begins_just_after_a_rotation_is_told_what_is_new(self, log):
+        log.record("login", user="old")
+        log.path.rename(log.path.with_name("audit.jsonl.1"))
+        found, place = read_on(log.path, None)
+        assert found == []
+        assert read_on(log.path, place) == ([], place)
+        log.record("login", user="new")
+        assert self.users(read_on(log.path, place)[0]) == ["new"]
+
+    def test_a_rotation_in_the_middle_of_a_look_loses_no_line(self, log, monkeypatch):
+        """What was opened is read, whatever has its name by then."""
+        log.record("login", user="before")
+        _, place = read_on(log.path, None)
+        log.record("login", user="last")
+        opened = Path.open
+
+        def rotated(path, *words):
+            file = opened(path, *words)
+            if path == log.path:
+                monkeypatch.setattr(Path, "open", opened)
+                log.path.rename(log.path.with_name("audit.jsonl.1"))
+                log.record("login", user="first")
+            return file
+
+        monkeypatch.setattr(Path, "open", rotated)
+        told = []
+        for _ in range(3):
+            found, place = read_on(log.path, place)
+            told += self.users(found)
+        assert told == ["last", "first"]
 
     def test_a_truncated_log_begins_anew_and_a_torn_line_waits(self, log):
         log.record("login", user="long-before" * 9)
