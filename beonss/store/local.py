@@ -13,6 +13,7 @@ from beonss.store.failures import UnusableStoreError, translated
 from beonss.store.opening import file_system_magic, open_connection
 
 Scope = Literal["all", "public"]
+_SORTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 class LocalDatabase:
@@ -231,4 +232,11 @@ class LocalDatabase:
 
 def dumped(vector: Context) -> str:
     """Return a vector as JSON, the same for equal vectors."""
-    return json.dumps(dict(vector), sort_keys=True, separators=(",", ":")) if vector else "{}"
+    if not vector:
+        return "{}"
+    if len(vector) == 1:
+        # Nearly every register that was overwritten: what the line below makes of it, at a fifth of its cost.
+        ((origin, sequence),) = vector.items()
+        if origin.isascii() and origin.isalnum():
+            return f'{{"{origin}":{sequence}}}'
+    return _SORTED.encode(dict(vector))

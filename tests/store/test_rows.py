@@ -17,6 +17,7 @@ from beonss.core.replication.registers import Key, Register, Stamp
 from beonss.errors import MalformedError
 from beonss.store.database import Database
 from beonss.store.failures import BrokenStoreError
+from beonss.store.local import dumped
 from beonss.store.rows import Packing, fingerprint, to_row
 
 rows = st.builds(
@@ -96,3 +97,9 @@ def test_a_row_changed_by_hand_is_a_broken_database(tmp_path: Path) -> None:
     with pytest.raises(BrokenStoreError, match=r"accounts\.db: the register o2/lock .* by hand"):
         list(database.packed(Packing()))
     database.close()
+
+
+@given(st.dictionaries(st.text(max_size=40), st.integers(0, 1 << 62), max_size=3))
+def test_a_vector_is_the_same_json_however_it_is_made(vector: dict[str, int]) -> None:
+    assert dumped(vector) == json.dumps(vector, sort_keys=True, separators=(",", ":"))
+    assert dumped(dict(reversed(vector.items()))) == dumped(vector)
