@@ -6,7 +6,7 @@ from beonss.core.accounts.lookup import Rules
 from beonss.core.names.description import Settings
 from beonss.core.names.naming import Address, MasterSpec, Naming
 from beonss.core.passwords.policy import Policy
-from beonss.daemon.passwords.authority import PasswordSettings
+from beonss.daemon.passwords.standards import PasswordSettings
 from beonss.daemon.replication.description import Described
 from beonss.wire.feed import DescriptionContent
 

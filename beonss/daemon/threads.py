@@ -1,14 +1,17 @@
 """Threads of one part's own: what blocks runs there, and what came of it comes back to the reactor's thread."""
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from beonss.errors import Unavailable
 
+T = TypeVar("T")
 #: Runs a blocking function elsewhere: (function, its arguments) -> what it returns or raises.
 InThread = Callable[..., "Deferred[Any]"]
 
@@ -44,3 +47,28 @@ class Threads:
         self._stopped = True
         if self._pool.started:
             self._pool.stop()
+
+
+def in_reactor(reactor: Any, future: "Future[T]") -> "Deferred[T]":
+    """Return what comes of a job in some thread, in the reactor's; cancelling gives the job up if it has not begun."""
+
+    def cancel(deferred: "Deferred[T]") -> None:
+        deferred.errback(Failure(CancelledError()))
+        future.cancel()
+
+    done: Deferred[T] = Deferred(cancel)
+
+    def finish() -> None:
+        if done.called:
+            return
+        if future.cancelled():
+            done.errback(Failure(Unavailable("the daemon is stopping")))
+            return
+        error = future.exception()
+        if error is not None:
+            done.errback(Failure(error))
+        else:
+            done.callback(future.result())
+
+    future.add_done_callback(lambda _: reactor.callFromThread(finish))
+    return done

@@ -25,8 +25,9 @@ from beonss.core.accounts.entries import Password, UserEntry
 from beonss.core.accounts.intents import create_user
 from beonss.core.accounts.view import AccountView
 from beonss.core.replication.registers import Register, Stamp
-from beonss.daemon.passwords.authority import Passwords, PasswordSettings
+from beonss.daemon.passwords.authority import Passwords
 from beonss.daemon.passwords.operations import password_operations
+from beonss.daemon.passwords.standards import PasswordSettings
 from beonss.net.control import ControlFactory, listen_control
 from beonss.store.audit import AuditLog
 from beonss.store.crypt import hash_password

@@ -22,8 +22,10 @@ from beonss.core.accounts.entries import Password, UserEntry
 from beonss.core.accounts.intents import create_user
 from beonss.core.passwords.attempts import Source
 from beonss.daemon.accounts.state import Accounts
-from beonss.daemon.passwords.authority import ChangeRequest, Passwords, PasswordSettings
+from beonss.daemon.passwords.authority import Passwords
 from beonss.daemon.passwords.operations import password_operations
+from beonss.daemon.passwords.parts import ChangeRequest
+from beonss.daemon.passwords.standards import PasswordSettings
 from beonss.errors import Refused
 from beonss.net.control import ControlFactory, listen_control
 from beonss.store.audit import AuditLog, read_on

@@ -9,28 +9,28 @@ else.
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from beonss.core.accounts.entries import PASSWORD, Password, encode
-from beonss.core.accounts.view import AccountView, User
-from beonss.core.passwords.agreement import Agreement, agreed
-from beonss.core.passwords.attempts import AttemptLimits, Attempts, Source
-from beonss.core.passwords.change import Line, Outcome, check_owner, checked_account, outcome
-from beonss.core.passwords.hashes import DEFAULT_SCHEME, SCHEMES
-from beonss.core.passwords.policy import Policy, Reason, impossibilities, too_short, weaknesses
+from beonss.core.accounts.view import User
+from beonss.core.passwords.agreement import Agreement
+from beonss.core.passwords.attempts import Source
+from beonss.core.passwords.change import Line, Outcome, check_owner, outcome
+from beonss.core.passwords.hashes import SCHEMES
+from beonss.core.passwords.policy import impossibilities
 from beonss.core.replication.registers import ABSENT, Change, Key, Register
-from beonss.daemon.audit_trail import UNKNOWN_USER, AuditTrail
-from beonss.daemon.passwords.attempt_memory import AttemptMemory, Notes
+from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.passwords.following import Answers, AsUser, Following, Masters, Targets, TargetStanding, Tell
-from beonss.errors import BeonssError, ConfigurationError, Refused, StoreError, Unavailable
+from beonss.daemon.passwords.logins import Logins, Store
+from beonss.daemon.passwords.parts import AuthResult, ChangeRequest
+from beonss.daemon.passwords.standards import PasswordSettings, Standards
+from beonss.errors import BeonssError, Refused
 from beonss.store.audit import AuditLog
-from beonss.store.crypt import ENTROPY, UnusableHash, schemes
 from beonss.store.hashing import HashingThreads
 from beonss.store.pwquality import PasswordQuality
 
@@ -38,72 +38,6 @@ T = TypeVar("T")
 #: (object id, old password, new hash, new password); see
 #: :meth:`beonss.daemon.passwords.direct_changes.DirectChanges.first`.
 First = Callable[[str, bytes | None, Password, bytes], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordSettings:
-    """What holds for passwords in this cluster.
-
-    Attributes:
-        uid_floor: users below it are their machine's own and not known here.
-        scheme: what new passwords are hashed with, a key of :data:`beonss.core.passwords.hashes.SCHEMES`.
-        cost: in the scheme's own measure; None for its default.
-        patience: seconds a change waits for the other masters and the targets to say that they have it.
-        boot_patience: seconds a login or change waits for the boot reconciliation.
-    """
-
-    uid_floor: int = 1000
-    scheme: str = DEFAULT_SCHEME
-    cost: int | None = None
-    policy: Policy = field(default_factory=Policy)
-    limits: AttemptLimits = field(default_factory=AttemptLimits)
-    patience: float = 3.0
-    boot_patience: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class AuthResult:
-    """Whether a password is a user's.
-
-    Attributes:
-        ok: it is, and the account is not locked.
-        code: ``ok``, ``wrong-password``, ``unknown-user``, ``locked``, ``rate-limited``, ``busy`` or ``unusable-hash``.
-        message: for the user; empty when ok.
-    """
-
-    ok: bool
-    code: str
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeRequest:
-    """A password change that somebody asks for.
-
-    Attributes:
-        old: what is said to be the password until now; None if it was not given, as only ``privileged`` allows.
-        source: where it was typed.
-        author: who asks, for people (``alice@frodo``).
-        privileged: root of a master asks: the old password is not needed. Never true for what a node relays.
-    """
-
-    user: str
-    new: bytes = field(repr=False)
-    old: bytes | None = field(default=None, repr=False)
-    source: Source = field(default_factory=Source)
-    author: str = ""
-    privileged: bool = False
-
-
-class Store(Notes, Protocol):
-    """The accounts on this machine; :class:`beonss.daemon.accounts.state.Accounts` is one."""
-
-    @property
-    def view(self) -> AccountView:
-        """Users and groups as committed."""
-
-    async def write(self, changes: Sequence[Change], author: str) -> list[Register]:
-        """Make changes durable here."""
 
 
 class Passwords:
@@ -128,7 +62,6 @@ class Passwords:
 
     Attributes:
         settings: what holds for passwords.
-        attempts: who guessed how often.
     """
 
     log = Logger()
@@ -153,9 +86,6 @@ class Passwords:
         others: Callable[[], Mapping[str, Collection[str] | None]] = dict,
     ) -> None:
         self._reactor = reactor
-        self._quality = quality
-        self._quality_problem = ""
-        self._others = others
         self._accounts = accounts
         self._masters = masters
         self._targets = targets
@@ -163,13 +93,27 @@ class Passwords:
         self._first = first
         self._hashing = hashing
         self._trail = AuditTrail(audit, self._now)
-        self._ready = ready
-        self._random = random
         self._wall = wall
         self.name = name
         self.settings = settings or PasswordSettings()
-        self.attempts = Attempts(self.settings.limits)
-        self._memory = AttemptMemory(reactor, accounts, self.attempts, wall)
+        self._logins = Logins(
+            reactor,
+            accounts=accounts,
+            hashing=hashing,
+            trail=self._trail,
+            settings=lambda: self.settings,
+            ready=ready,
+            wall=wall,
+        )
+        self._standards = Standards(
+            reactor,
+            hashing=hashing,
+            name=name,
+            settings=lambda: self.settings,
+            random=random,
+            quality=quality,
+            others=others,
+        )
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -177,57 +121,30 @@ class Passwords:
         """Take over the failures remembered before a restart, and keep them from now on."""
         if problem := self.problem():
             self.log.error("{problem}", problem=problem)
-        await self._memory.start()
+        await self._logins.start()
 
     async def stop(self) -> None:
         """Keep the failures once more and end the hashing threads; call it before the accounts are stopped."""
-        await self._memory.stop()
+        await self._logins.stop()
         self._hashing.close()
+
+    def problem(self) -> str:
+        """Return why new passwords are not judged or hashed here as they should be; empty if they are."""
+        return self._standards.problem()
+
+    def agreement(self) -> Agreement:
+        """Return what new passwords are hashed with: the cluster's scheme if every member can make and verify it."""
+        return self._standards.agreement()
 
     # --- logins -----------------------------------------------------------------------------------------------------
 
     async def authenticate(self, user: str, password: bytes, source: Source) -> AuthResult:
-        """Say whether this is the user's password; whether the account may be used today is another question.
-
-        Raises:
-            Unavailable: that cannot be known now.
-        """
-        try:
-            await self._booted()
-            account = self._account(user)
-            await self._prove(account, password, source)
-            if account.locked:
-                raise Refused("locked", f"the account {user!r} is locked; ask an administrator of the cluster")
-        except Refused as error:
-            self._trail.record("authenticate", user, source, outcome="refused", code=error.code)
-            return AuthResult(False, error.code, str(error))
-        self._trail.record("authenticate", user, source, outcome="ok")
-        return AuthResult(True, "ok")
+        """Say whether this is the user's password; see :meth:`beonss.daemon.passwords.logins.Logins.authenticate`."""
+        return await self._logins.authenticate(user, password, source)
 
     async def note_unknown(self, source: Source) -> None:
         """Note that somebody came as a user that there is not; never the name, which may be a password."""
-        self._trail.record("authenticate", UNKNOWN_USER, source, outcome="refused", code="unknown-user")
-
-    async def _prove(self, account: User, password: bytes, source: Source) -> None:
-        """Return if this is the account's password.
-
-        Raises:
-            Refused: it is not, or the source tried too often; or ``unusable-hash``.
-        """
-        user = account.entry.name
-        self.attempts.begin(user, source, self._now())
-        right: bool | None = None
-        try:
-            if account.password is None:
-                right = False
-            else:
-                right = await self._in_reactor(self._hashing.verify(source.key, password, account.password.hash))
-        except UnusableHash as error:
-            raise Refused("unusable-hash", f"the password of {user!r} cannot be verified: {error}") from None
-        finally:
-            self.attempts.end(user, source, self._now(), right)
-        if not right:
-            raise Refused("wrong-password", "the password is wrong")
+        await self._logins.note_unknown(source)
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
@@ -244,12 +161,12 @@ class Passwords:
             StoreError: it could not be written; nothing was changed.
         """
         try:
-            await self._booted()
-            account = self._account(request.user)
+            await self._logins.booted()
+            account = self._logins.account(request.user)
             key = Key(account.id, PASSWORD)
             seen = self._accounts.view.register(key)
             warnings = await self._permit(request, account)
-            hash_ = await self._hashed(request)
+            hash_ = await self._standards.hashed(request)
             if self._first is not None:
                 await self._first(account.id, request.old, Password(hash_, self._day()), request.new)
         except BeonssError as error:
@@ -280,43 +197,15 @@ class Passwords:
         if not request.privileged:
             if request.old is None:
                 raise Refused("old-password-needed", "the old password is needed: only root of a master goes without")
-            await self._prove(account, request.old, request.source)
+            await self._logins.prove(account, request.old, request.source)
             check_owner(account, self._day())
-        reasons, binds_root = await self._judged(request, account)
+        reasons, binds_root = await self._standards.judged(request, account.entry.gecos)
         scheme = self.agreement().scheme
         if len(request.new) > SCHEMES[scheme].longest:
             raise Refused("weak-password", f"{scheme} cannot hash a password of this length")
         if reasons and (binds_root or not request.privileged):
             raise _weak(reasons)
         return _listed(reasons)
-
-    async def _judged(self, request: ChangeRequest, account: User) -> tuple[Sequence[Reason], bool]:
-        """Return why a password is weak, and whether root is held to that.
-
-        Where this machine has libpwquality and its configuration, those decide, beside the cluster's least length.
-        """
-        policy, quality = self.settings.policy, self._quality
-        if quality is not None:
-            try:
-                verdict = await self._in_reactor(
-                    self._hashing.run(request.source.key, lambda: quality.judge(request.new, request.user, request.old))
-                )
-            except ConfigurationError as error:
-                self._quality_problem = f"{error}; the rules of this software's own hold instead"
-                self.log.error("{problem}", problem=self._quality_problem)
-            else:
-                self._quality_problem = ""
-                return [*too_short(policy, request.new), *verdict.reasons], verdict.binds_root
-        reasons = weaknesses(policy, request.new, request.user, account.entry.gecos, request.old)
-        return reasons, policy.binds_root
-
-    async def _hashed(self, request: ChangeRequest) -> str:
-        chosen = self.agreement()
-        return await self._in_reactor(
-            self._hashing.hash_password(
-                request.source.key, request.new, chosen.scheme, chosen.cost, self._random(ENTROPY)
-            )
-        )
 
     async def _commit(self, request: ChangeRequest, seen_account: User, seen: Register | None, hash_: str) -> Register:
         """Write the hash if nothing was changed since it was looked at; the audit line is part of it."""
@@ -391,74 +280,6 @@ class Passwords:
                 self.log.failure("the progress of a password change cannot be told")
 
         return told
-
-    # --- what all share ---------------------------------------------------------------------------------------------
-
-    def _account(self, user: str) -> User:
-        found = self._accounts.view.user(user)
-        checked_account(found, user, self.settings.uid_floor)
-        assert found is not None
-        return found
-
-    def problem(self) -> str:
-        """Return why new passwords are not judged or hashed here as they should be; empty if they are."""
-        try:
-            here = schemes()
-        except StoreError as error:
-            return str(error)
-        agreement = self.agreement()
-        if agreement.scheme not in here:
-            return f"this machine's libcrypt cannot make {agreement.scheme} hashes: no password can be changed here"
-        return self._quality_problem or agreement.problem(self.settings.scheme)
-
-    def agreement(self) -> Agreement:
-        """Return what new passwords are hashed with: the cluster's scheme if every member can make and verify it."""
-        settings = self.settings
-        try:
-            here: Collection[str] = schemes()
-        except StoreError:
-            here = ()
-        return agreed(settings.scheme, settings.cost, (self.name, here), self._others())
-
-    async def _booted(self) -> None:
-        """Wait until the boot reconciliation is over, but no longer than the patience for it."""
-        if self._ready is None:
-            return
-        done: Deferred[None] = Deferred()
-
-        def go(_: object = None) -> None:
-            if not done.called:
-                done.callback(None)
-
-        timer = self._reactor.callLater(self.settings.boot_patience, go)
-        self._ready().addBoth(go)
-        try:
-            await done
-        finally:
-            if timer.active():
-                timer.cancel()
-
-    def _in_reactor(self, future: "Future[T]") -> "Deferred[T]":
-        def cancel(deferred: "Deferred[T]") -> None:
-            deferred.errback(Failure(CancelledError()))
-            future.cancel()
-
-        done: Deferred[T] = Deferred(cancel)
-
-        def finish() -> None:
-            if done.called:
-                return
-            if future.cancelled():
-                done.errback(Failure(Unavailable("the daemon is stopping")))
-                return
-            error = future.exception()
-            if error is not None:
-                done.errback(Failure(error))
-            else:
-                done.callback(future.result())
-
-        future.add_done_callback(lambda _: self._reactor.callFromThread(finish))
-        return done
 
     def _now(self) -> float:
         return float(self._reactor.seconds())

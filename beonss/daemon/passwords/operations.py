@@ -1,25 +1,14 @@
 """What ``cpasswd`` may ask on the control socket, on a master and on a node."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import LOCAL, Source
-from beonss.core.passwords.change import Outcome
-from beonss.daemon.passwords.authority import ChangeRequest
-from beonss.daemon.passwords.following import Tell
+from beonss.daemon.passwords.parts import ChangeRequest, Changes
 from beonss.errors import MalformedError, Refused
 from beonss.net.control import Operation, Peer, Report
 from beonss.wire.control import secret_parameter, text_parameter
-
-
-class Changes(Protocol):
-    """What changes passwords: ``Passwords`` on a master, ``RelayedPasswords`` on a node."""
-
-    name: str
-
-    async def change(self, request: ChangeRequest, tell: Tell) -> Outcome:
-        """Change a password."""
 
 
 def password_operations(

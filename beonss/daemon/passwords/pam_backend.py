@@ -9,8 +9,8 @@ from typing import Any, cast, get_args
 from beonss.core.accounts.aging import AccountState, Standing, account_state
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import LOCAL, Source
-from beonss.daemon.passwords.authority import ChangeRequest, Passwords
-from beonss.daemon.passwords.relayed import Link, RelayedPasswords
+from beonss.daemon.passwords.parts import ChangeRequest, LoginsAndChanges
+from beonss.daemon.passwords.relayed import Link
 from beonss.errors import MalformedError, Refused
 from beonss.net.pam import CODES, PamResult, verdict
 from beonss.net.unixsocket import Peer
@@ -33,7 +33,7 @@ class Pam:
         name: of this machine.
     """
 
-    def __init__(self, passwords: Passwords | RelayedPasswords, name: str) -> None:
+    def __init__(self, passwords: LoginsAndChanges, name: str) -> None:
         self._passwords = passwords
         self._name = name
 
@@ -73,7 +73,7 @@ class MasterPam(Pam):
     """
 
     def __init__(
-        self, passwords: Passwords, name: str, view: Callable[[], AccountView], day: Callable[[], int]
+        self, passwords: LoginsAndChanges, name: str, view: Callable[[], AccountView], day: Callable[[], int]
     ) -> None:
         super().__init__(passwords, name)
         self._view = view
@@ -93,7 +93,7 @@ class NodePam(Pam):
         link: the connection to a master.
     """
 
-    def __init__(self, passwords: RelayedPasswords, name: str, link: Link) -> None:
+    def __init__(self, passwords: LoginsAndChanges, name: str, link: Link) -> None:
         super().__init__(passwords, name)
         self._link = link
 

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from beonss.core.passwords.attempts import Source
 from beonss.core.passwords.change import Outcome, line_of
 from beonss.daemon.audit_trail import News
-from beonss.daemon.passwords.authority import AuthResult, ChangeRequest, Passwords
 from beonss.daemon.passwords.following import Tell
+from beonss.daemon.passwords.parts import AuthResult, ChangeRequest, LoginsAndChanges
 from beonss.errors import MalformedError, Refused
 
 AUTHENTICATE = "authenticate"
@@ -39,7 +39,7 @@ class Link(Protocol):
 
 
 class RelayedPasswords:
-    """Has passwords verified and changed by a master; the same methods as :class:`Passwords`.
+    """Has passwords verified and changed by a master; as :class:`~beonss.daemon.passwords.parts.LoginsAndChanges`.
 
     Args:
         link: the connection to a master.
@@ -96,7 +96,7 @@ class RelayedPasswords:
         return _outcome_of(await self._link.ask(CHANGE, params, on_event))
 
 
-def node_requests(passwords: Passwords, name_of: Callable[[str], str] = str) -> Mapping[str, Answer]:
+def node_requests(passwords: LoginsAndChanges, name_of: Callable[[str], str] = str) -> Mapping[str, Answer]:
     """Return what a master answers to nodes, by the kind of request.
 
     Args:

@@ -19,9 +19,11 @@ from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import LOCAL, Source
 from beonss.core.passwords.policy import Policy
 from beonss.core.replication.registers import ABSENT, Key, Register, Stamp
-from beonss.daemon.passwords import authority as passwords
+from beonss.daemon.passwords import standards
 from beonss.daemon.passwords.attempt_memory import NOTE
-from beonss.daemon.passwords.authority import ChangeRequest, Passwords, PasswordSettings
+from beonss.daemon.passwords.authority import Passwords
+from beonss.daemon.passwords.parts import ChangeRequest
+from beonss.daemon.passwords.standards import PasswordSettings
 from beonss.daemon.targets.deliveries import Standing
 from beonss.errors import Refused, StoreError, Unavailable
 from beonss.store.audit import AuditLog, read_on
@@ -638,7 +640,7 @@ def test_no_password_or_hash_is_in_a_repr_the_audit_log_or_the_failures(house, l
     house.start(old=b"wrong-secret-1")
     house.start()
     house.login(b"wrong-secret-2")
-    written = house.audit.path.read_text() + house.passwords.attempts.dump().decode()
+    written = house.audit.path.read_text() + house.passwords._logins.attempts.dump().decode()
     for secret in ("wrong-secret", NEW.decode(), OLD.decode(), NEW.hex(), "$6$"):
         assert secret not in written
     assert json.loads(house.audit.path.read_text().splitlines()[0])
@@ -655,7 +657,7 @@ def test_the_value_written_is_a_password_register_and_nothing_else(house):
 def test_a_scheme_that_libcrypt_here_cannot_make_is_a_problem_told_at_the_start(house, monkeypatch):
     assert house.passwords.problem() == ""
     for schemes, words in ((lambda: ("yescrypt",), "cannot make sha512crypt"), (_no_libcrypt, "no libcrypt")):
-        monkeypatch.setattr(passwords, "schemes", schemes)
+        monkeypatch.setattr(standards, "schemes", schemes)
         assert words in house.passwords.problem()
 
 

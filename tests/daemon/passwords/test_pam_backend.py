@@ -7,8 +7,8 @@ from support.fakes import fellowship
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import LOCAL, Source
 from beonss.core.passwords.change import Outcome
-from beonss.daemon.passwords.authority import AuthResult
 from beonss.daemon.passwords.pam_backend import MasterPam, NodePam, standing_requests
+from beonss.daemon.passwords.parts import AuthResult
 from beonss.errors import MalformedError, Refused
 from beonss.net.unixsocket import Peer
 from beonss.wire.nslcd import PamCode

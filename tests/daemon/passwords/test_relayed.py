@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from beonss.core.passwords.attempts import LOCAL, Source
 from beonss.core.passwords.change import Line, Outcome
 from beonss.daemon.audit_trail import QUIET
-from beonss.daemon.passwords.authority import AuthResult, ChangeRequest
+from beonss.daemon.passwords.parts import AuthResult, ChangeRequest
 from beonss.daemon.passwords.relayed import RelayedPasswords, node_requests
 from beonss.errors import MalformedError, Refused, Unavailable
 

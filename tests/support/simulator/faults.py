@@ -26,6 +26,8 @@ from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.audit_trail import AuditTrail
 from beonss.daemon.passwords import authority as passwords
 from beonss.daemon.passwords.authority import Passwords
+from beonss.daemon.passwords.logins import Logins
+from beonss.daemon.passwords.standards import Standards
 from beonss.daemon.replication.peers import PeerBook
 from beonss.daemon.targets.deliveries import Deliveries
 from beonss.net.pull_turns import PullTurns
@@ -130,8 +132,8 @@ def deletions_are_forgotten(patch: Patch) -> str:
 
 def locks_are_forgotten(patch: Patch) -> str:
     """7: as if only the password mattered at a login."""
-    original = Passwords._account
-    patch.setattr(Passwords, "_account", lambda self, user: replace(original(self, user), locked=False))
+    original = Logins.account
+    patch.setattr(Logins, "account", lambda self, user: replace(original(self, user), locked=False))
     return "targets"
 
 
@@ -218,9 +220,9 @@ def the_password_is_kept_beside_its_hash(patch: Patch) -> str:
     """12: as if a directory might want the password later."""
     original = passwords.encode
     typed: list[bytes] = []
-    hashed = Passwords._hashed
+    hashed = Standards.hashed
 
-    async def remember(self: Passwords, request: Any) -> str:
+    async def remember(self: Standards, request: Any) -> str:
         typed.append(request.new)
         return await hashed(self, request)
 
@@ -230,7 +232,7 @@ def the_password_is_kept_beside_its_hash(patch: Patch) -> str:
             data = json.dumps({**json.loads(data), "typed": typed[-1].decode()}).encode()
         return data
 
-    patch.setattr(Passwords, "_hashed", remember)
+    patch.setattr(Standards, "hashed", remember)
     patch.setattr(passwords, "encode", encode)
     return "people"
 
@@ -304,7 +306,7 @@ def any_password_is_right(patch: Patch) -> str:
     async def prove(*_: Any) -> None:
         return None
 
-    patch.setattr(Passwords, "_prove", prove)
+    patch.setattr(Logins, "prove", prove)
     return "people"
 
 

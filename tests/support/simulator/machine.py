@@ -10,7 +10,8 @@ from beonss.core.cluster.members import Roster
 from beonss.core.replication.pulling import Acknowledged, Pull
 from beonss.core.replication.registers import Context, Key, Register
 from beonss.daemon.accounts.state import Accounts
-from beonss.daemon.passwords.authority import Passwords, PasswordSettings
+from beonss.daemon.passwords.authority import Passwords
+from beonss.daemon.passwords.standards import PasswordSettings
 from beonss.daemon.replication.booting import Booting
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.peers import PeerBook

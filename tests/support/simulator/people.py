@@ -11,7 +11,7 @@ from beonss.core.accounts.entries import PASSWORD, GroupEntry, Password, UserEnt
 from beonss.core.accounts.view import AccountView
 from beonss.core.passwords.attempts import Source
 from beonss.core.replication.registers import Change, Key
-from beonss.daemon.passwords.authority import ChangeRequest
+from beonss.daemon.passwords.parts import ChangeRequest
 from beonss.errors import Refused, Unavailable
 from support.simulator.inline import now
 from support.simulator.machine import Machine
