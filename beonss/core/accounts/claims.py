@@ -45,6 +45,15 @@ class ClaimIndex:
             return ()
         return held if isinstance(held, tuple) else (held,)
 
+    def alike(self, kind: Kind, name: str) -> list[str]:
+        """Return the names that live objects claim and that differ from a name in case only, sorted.
+
+        All of them are looked at: for one command, not for lookups.
+        """
+        folded = name.lower()
+        found = (each for each in self._held[kind] if isinstance(each, str) and len(each) == len(name))
+        return sorted(each for each in found if each.lower() == folded and each != name)
+
     def owns_all(self, found: AccountObject) -> bool:
         """Say whether an object claims something, and owns what it claims."""
         kind = found.kind

@@ -197,6 +197,10 @@ class AccountView:
             return ()
         return tuple(found.id for found in self._claims.claimants(kind, value))
 
+    def names_alike(self, kind: Kind, name: str) -> list[str]:
+        """Return the names in use that differ from a name in case only, sorted; looks at all there are."""
+        return self._claims.alike(kind, name)
+
     def was_used(self, kind: Kind, number: int) -> bool:
         """Say whether a uid or gid belongs, or ever belonged, to an account that is known here, served or not."""
         return self._claims.was_used(kind, number)

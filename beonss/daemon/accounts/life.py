@@ -100,7 +100,7 @@ class AccountLife:
             identifier = intents.new_id(view, "user", name, uid)
             for group in groups:
                 changes += intents.set_member(view, intents.find_group(view, group).id, identifier, member=True)
-            notes = self._local_notes("user", name, uid)
+            notes = self._local_notes("user", name, uid) + _alike(view, "user", name)
             if gid >= self._floors().gid_floor and view.group_by_gid(gid) is None and not own_group:
                 notes.append(f"no group of the cluster has gid {gid}")
             data = {"name": name, "uid": uid, "gid": gid, "id": identifier, "notes": notes}
@@ -123,9 +123,11 @@ class AccountLife:
             )
             _check_words(entry, old)
             changes = intents.modify_user(view, name, entry)
+            notes: list[str] = []
             if entry.name != old.name:
                 _check_unclaimed(view, "user", entry.name)
-            return _changed(f"user {name} ({old.uid})", changes, _differing(old, entry))
+                notes = _alike(view, "user", entry.name, but=name)
+            return _changed(f"user {name} ({old.uid})", changes, _differing(old, entry), notes=notes)
 
         return decide
 
@@ -220,7 +222,8 @@ class AccountLife:
             identifier = intents.new_id(view, "group", name, gid)
             for member in members:
                 changes += intents.set_member(view, identifier, intents.find_user(view, member).id, member=True)
-            data = {"name": name, "gid": gid, "id": identifier, "notes": self._local_notes("group", name, gid)}
+            notes = self._local_notes("group", name, gid) + _alike(view, "group", name)
+            data = {"name": name, "gid": gid, "id": identifier, "notes": notes}
             return Decision(changes, f"group {name} ({gid})", f"group {name} has gid {gid}", data, "created")
 
         return decide
@@ -234,7 +237,10 @@ class AccountLife:
             changes = intents.modify_group(view, name, GroupEntry(new, old.gid))
             if new != name:
                 _check_unclaimed(view, "group", new)
-            return _changed(f"group {name} ({old.gid})", changes, _differing(old, GroupEntry(new, old.gid)))
+            notes = _alike(view, "group", new, but=name)
+            return _changed(
+                f"group {name} ({old.gid})", changes, _differing(old, GroupEntry(new, old.gid)), notes=notes
+            )
 
         return decide
 
@@ -330,6 +336,14 @@ def _check_unclaimed(
     if chosen is not None and not reuse and view.was_used(kind, chosen):
         word = "uid" if kind == "user" else "gid"
         raise Refused("used-before", f"{word} {chosen} was used before: files of its former owner may be about")
+
+
+def _alike(view: AccountView, kind: Kind, name: str, *, but: str = "") -> list[str]:
+    others = [other for other in view.names_alike(kind, name) if other != but]
+    if not others:
+        return []
+    names = f"{kind} {_listed(others)} differs from {name} in case only"
+    return [f"{names}: directories, mail and some file systems take them for one"]
 
 
 def _group_number(view: AccountView, group: object, default: int) -> int:

@@ -41,6 +41,26 @@ def test_a_user_gets_a_free_number_and_what_was_said(bench):
     assert bench.ask("user.add", name="merry", group="1700")["notes"] == ["no group of the cluster has gid 1700"]
 
 
+def test_a_name_that_differs_in_case_only_is_made_and_told(bench):
+    bench.ask("user.add", name="kay")
+    for notes in (
+        bench.ask("user.add", name="Kay")["notes"],
+        bench.ask("user.add", name="KAY", dry_run=True)["notes"],
+    ):
+        assert len(notes) == 1
+        assert "kay" in notes[0]
+        assert "case only" in notes[0]
+    assert bench.ask("user.add", name="kays")["notes"] == []
+    assert "user Kay, kay differs" in bench.ask("user.modify", name="kays", new_name="kAy")["notes"][0]
+    assert bench.ask("user.modify", name="kAy", gecos="x")["notes"] == []
+    bench.ask("user.delete", name="Kay")
+    bench.ask("user.delete", name="kAy")
+    assert bench.ask("user.modify", name="kay", new_name="Kay")["notes"] == [], "its own old name"
+    bench.ask("group.add", name="elves")
+    assert "case only" in bench.ask("group.add", name="Elves")["notes"][0]
+    assert bench.ask("group.modify", name="Elves", new_name="Elven")["notes"] == []
+
+
 def test_a_user_can_come_with_groups(bench):
     bench.ask("group.add", name="hobbits")
     answer = bench.ask("user.add", name="sam", user_group=True, groups=["hobbits"])
