@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from beonss.core.zones.records import Address, DomainName, RecordClass, ReplyCode, folded
 from beonss.core.zones.zone import FAILED, Answer, UnknownZones, Zones, server_text
 from beonss.errors import ConfigurationError
-from beonss.net.dns.completion import alias_elsewhere, completed, question_for
+from beonss.net.dns.completion import alias_elsewhere, completed, led_home, question_for
 from beonss.net.dns.native import compiled_core
 from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
 
@@ -446,9 +446,11 @@ class DNSServer:
     def _answer(self, query: Query, asker: Address) -> Answer:
         if query.class_ == RecordClass.CH:
             return server_text(folded(query.name), query.type, self._identity)
-        if self.here is not None and asker.is_loopback:
-            asker = self.here
-        return self._zones.answer(query.name, query.type, query.class_, asker)
+        return self._zones.answer(query.name, query.type, query.class_, self._for_whom(asker))
+
+    def _for_whom(self, asker: Address) -> Address:
+        """Return who is meant by ``self`` for a client."""
+        return self.here if self.here is not None and asker.is_loopback else asker
 
     def _forward(
         self, query: Query, packet: bytes, asker: Address, *, tcp: bool, alias: tuple[Answer, DomainName] | None
@@ -457,7 +459,12 @@ class DNSServer:
         assert self.fallback is not None
         self.counts.forwarded += 1
 
+        asked = query if alias is None else question_for(query, alias[1])
+
         def finished(reply: bytes | None) -> bytes | None:
+            home = None if reply is None else led_home(self._zones, asked, reply, self._for_whom(asker))
+            if home is not None:
+                reply = write_reply(asked, home, tcp=tcp or alias is not None, recursion=True, identity=self._identity)
             if alias is None:
                 return reply
             return write_reply(query, completed(alias[0], reply), tcp=tcp, recursion=True, identity=self._identity)
@@ -467,7 +474,7 @@ class DNSServer:
                 reply = self.fallback.forward(query, packet, asker, tcp=tcp)
             else:
                 # The whole of it: how much the client can take is seen when both stand in one reply.
-                reply = self.fallback.forward(question_for(query, alias[1]), packet, asker, tcp=True)
+                reply = self.fallback.forward(asked, packet, asker, tcp=True)
             if isinstance(reply, Deferred):
                 return Deferred.fromCoroutine(self._forwarded(reply.addCallback(finished), query, packet, tcp=tcp))
             whole = finished(reply)

@@ -13,7 +13,10 @@ from twisted.internet.defer import Deferred
 from beonss.core.zones.overlay import Overlay, StaticRecord
 from beonss.core.zones.overlay_zone import OverlaidZones
 from beonss.core.zones.records import AddressData, NameData, Record, domain
+from beonss.core.zones.zone import UnknownZones
+from beonss.net.dns.completion import led_home
 from beonss.net.dns.server import DNSServer
+from beonss.wire.dns import read_query
 
 ZONE = "fellow.aero.org"
 CLIENT = "10.5.2.3"
@@ -33,6 +36,7 @@ ZONES = OverlaidZones(
         static("loop", 5, NameData(domain(f"loop.{ZONE}"))),
         static("srv", 1, AddressData(ip_address("192.0.2.9"))),
         static("sub", 39, NameData(domain("example.net"))),
+        static("given", 2, NameData(domain("ns.example.net"))),
     ]),
 )  # fmt: skip
 
@@ -74,9 +78,9 @@ class Elsewhere:
         pass
 
 
-def ask(elsewhere, name, kind="A", *, tcp=False, **options):
+def ask(elsewhere, name, kind="A", *, tcp=False, zone=ZONE, **options):
     server = DNSServer(ZONES, fallback=elsewhere)
-    packet = dns.message.make_query(f"{name}.{ZONE}", kind, id=9, **options).to_wire()
+    packet = dns.message.make_query(f"{name}.{zone}", kind, id=9, **options).to_wire()
     reply = server.respond(packet, CLIENT, tcp=tcp)
     if isinstance(reply, Deferred):
         assert not reply.called
@@ -173,3 +177,70 @@ def test_nothing_about_other_names_gets_into_an_answer_of_ours():
 def test_aliases_that_go_round_end():
     more = [("www.example.com.", "CNAME", "a.example.com."), ("a.example.com.", "CNAME", "www.example.com.")]
     assert len(ask(Elsewhere(records=(), more=more), "outside").answer) == 3
+
+
+class TestHome:
+    """Aliases of others that lead into a zone of ours."""
+
+    ALIAS = ("www.example.com.", "CNAME", f"R01n02.{ZONE}.")
+
+    @pytest.mark.parametrize("later", [False, True])
+    @pytest.mark.parametrize("tcp", [False, True])
+    @pytest.mark.parametrize("rcode", [0, 3])
+    def test_what_we_know_stands_beside_them(self, later, tcp, rcode):
+        """Whether the other server knows nothing of our zone, or denies it."""
+        reply = ask(Elsewhere(rcode, (), more=[self.ALIAS], later=later), "www", zone="Example.com", tcp=tcp)
+        assert (reply.id, reply.rcode()) == (9, 0)
+        assert reply.flags & (dns.flags.AA | dns.flags.RA) == dns.flags.RA
+        assert said(reply) == [("www", f"R01n02.{ZONE}."), ("R01n02", "10.5.1.2")]
+
+    def test_what_others_say_of_our_names_is_not_believed(self):
+        more = [self.ALIAS, (f"r01n02.{ZONE}.", "A", "203.0.113.66")]
+        reply = ask(Elsewhere(0, (), more=more), "www", zone="example.com")
+        assert said(reply) == [("www", f"R01n02.{ZONE}."), ("R01n02", "10.5.1.2")]
+
+    def test_nor_in_an_answer_that_begins_with_an_alias_of_ours(self):
+        more = [self.ALIAS, (f"r01n02.{ZONE}.", "A", "203.0.113.66")]
+        reply = ask(Elsewhere(0, (), more=more), "outside")
+        assert [name for name, _ in said(reply)] == ["outside", "www", "R01n02"]
+        assert said(reply)[2] == ("R01n02", "10.5.1.2")
+
+    def test_over_several_aliases_in_any_order(self):
+        more = [
+            ("b.example.com.", "CNAME", f"r01n02.{ZONE}."), ("www.example.com.", "CNAME", "A.example.com."),
+            ("a.example.com.", "CNAME", "b.example.com."), ("c.example.com.", "CNAME", "b.example.com."),
+        ]  # fmt: skip
+        reply = ask(Elsewhere(0, (), more=more), "www", zone="example.com")
+        assert [name.lower() for name, _ in said(reply)] == ["b", "www", "a", "r01n02"]
+
+    def test_what_we_deny_is_denied(self):
+        more = [("www.example.com.", "CNAME", f"nosuch.{ZONE}.")]
+        reply = ask(Elsewhere(0, (), more=more), "www", zone="example.com")
+        assert (reply.rcode(), len(reply.answer)) == (dns.rcode.NXDOMAIN, 1)
+        assert [str(rrset.name) for rrset in reply.authority] == [f"{ZONE}."]
+        reply = ask(Elsewhere(3, (), more=[self.ALIAS]), "www", "TXT", zone="example.com")
+        assert (reply.rcode(), len(reply.answer), len(reply.authority)) == (dns.rcode.NOERROR, 1, 1)
+
+    @pytest.mark.parametrize(("kind", "target"), [
+        ("CNAME", f"r01n02.{ZONE}."), ("A", f"x.given.{ZONE}."), ("A", f"outside.{ZONE}."), ("A", "fellow.example."),
+    ])  # fmt: skip
+    def test_where_we_know_no_more_it_stays_as_it_was(self, kind, target):
+        """The alias was asked for; a name that we delegate, one that leads away again, one with the same labels."""
+        more = [("www.example.com.", "CNAME", target)]
+        reply = ask(Elsewhere(3, (), more=more), "www", kind, zone="example.com")
+        assert (reply.rcode(), said(reply)) == (dns.rcode.NXDOMAIN, [("www", target)])
+
+    def test_failures_are_passed_on(self):
+        reply = ask(Elsewhere(2, (), more=[self.ALIAS]), "www", zone="example.com")
+        assert reply.rcode() == dns.rcode.SERVFAIL
+
+    def test_nothing_is_made_of_what_cannot_be_read(self):
+        """As far as a reply that is as bad would be passed on at all."""
+        query = read_query(dns.message.make_query("www.example.com", "A").to_wire())
+        made = dns.message.make_response(dns.message.make_query("www.example.com", "A"))
+        made.answer.append(dns.rrset.from_text(self.ALIAS[0], 300, "IN", *self.ALIAS[1:]))
+        wire = made.to_wire()
+        asker = ip_address(CLIENT)
+        assert led_home(ZONES, query, wire, asker) is not None
+        assert led_home(ZONES, query, wire[:-1], asker) is None
+        assert led_home(UnknownZones(), query, wire, asker) is None
