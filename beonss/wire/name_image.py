@@ -14,10 +14,10 @@ from typing import Final
 
 from beonss.core.names.nameindex import NamePiece
 from beonss.core.names.naming import AddressSpan, Naming
-from beonss.core.names.numbering import Block, Rule
+from beonss.core.names.numbering import Rule
 from beonss.core.names.patterns import NODE, Address, AddressPattern, Field, NamePattern
 from beonss.core.names.radix import MixedRadix
-from beonss.core.names.ranges import RangeSet, SpanIndex
+from beonss.core.names.ranges import Block, RangeSet, SpanIndex
 from beonss.core.zones.overlay import WILDCARD
 from beonss.core.zones.overlay_zone import OverlaidZones
 from beonss.core.zones.records import DomainName, RecordClass, RecordType, SOAData

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from beonss.core.names.nameindex import NamePiece
-from beonss.core.names.numbering import Block
 from beonss.core.names.patterns import Address, AddressPattern
 from beonss.core.names.radix import Budget, MixedRadix, UndecidedError
-from beonss.core.names.ranges import RangeSet
+from beonss.core.names.ranges import Block, RangeSet
 
 #: Steps the search for one counterexample may take.
 STEPS = 20_000

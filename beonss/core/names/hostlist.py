@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from beonss.core.names.numbering import Block, Rule
+from beonss.core.names.numbering import Rule
 from beonss.core.names.patterns import Field, NamePattern
-from beonss.core.names.ranges import RangeError, RangeSet, parse_list
+from beonss.core.names.ranges import Block, RangeError, RangeSet, parse_list
 
 #: Bracket groups in one name; a cluster has racks, slots and perhaps two more.
 MAX_GROUPS = 8

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from beonss.core.names.numbering import Block, Interface, Rule
+from beonss.core.names.numbering import Interface, Rule
 from beonss.core.names.patterns import Field, NamePattern
-from beonss.core.names.ranges import RangeSet, SpanIndex
+from beonss.core.names.ranges import Block, RangeSet, SpanIndex
 
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _FIELD_MARK = "#"

@@ -10,10 +10,10 @@ from typing import Literal
 
 from beonss.core.names.description import Description, HostEntry, Network, Settings, digest
 from beonss.core.names.nameindex import Layout, NameIndex, Shape
-from beonss.core.names.numbering import Block, Interface, Rule
+from beonss.core.names.numbering import Interface, Rule
 from beonss.core.names.patterns import NODE, Address, AddressPattern, NamePattern
 from beonss.core.names.radix import MixedRadix
-from beonss.core.names.ranges import SpanIndex
+from beonss.core.names.ranges import Block, SpanIndex
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _MAC = re.compile(r"[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2}){5}", re.ASCII)

@@ -9,56 +9,10 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
 from typing import Literal
 
 from beonss.core.names.patterns import NODE, AddressPattern, NamePattern
-from beonss.core.names.ranges import RangeSet
-
-
-@dataclass(frozen=True)
-class Block:
-    """A product of ranges, the first coordinate most significant.
-
-    Attributes:
-        coordinates: their names; ``("node",)`` for a block that is counted by the running number.
-        sets: the values of each; none empty.
-        first: index in its rule of its first member.
-        line: where it is described.
-    """
-
-    coordinates: tuple[str, ...]
-    sets: tuple[RangeSet, ...]
-    first: int
-    line: int
-
-    @cached_property
-    def size(self) -> int:
-        """How many members it has."""
-        return prod(each.size for each in self.sets)
-
-    def values(self, index: int) -> dict[str, int]:
-        """Return the coordinates of the member with this index in its rule."""
-        rest = index - self.first
-        result: list[int] = []
-        for each in reversed(self.sets):
-            rest, rank = divmod(rest, each.size)
-            result.append(each.at(rank))
-        return dict(zip(self.coordinates, reversed(result), strict=True))
-
-    def index(self, values: Mapping[str, int]) -> int | None:
-        """Return the index in its rule of the member with these coordinates, or None.
-
-        A coordinate that is not given counts as its least value; where it has more, the proof refuses the
-        pattern that lacks it.
-        """
-        index = 0
-        for name, each in zip(self.coordinates, self.sets, strict=True):
-            rank = each.rank(values[name]) if name in values else 0
-            if rank is None:
-                return None
-            index = index * each.size + rank
-        return self.first + index
+from beonss.core.names.ranges import Block, RangeSet
 
 
 @dataclass(frozen=True)

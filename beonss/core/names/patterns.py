@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from beonss.core.names.radix import MixedRadix
-
-if TYPE_CHECKING:
-    from beonss.core.names.numbering import Block
+from beonss.core.names.ranges import Block
 
 Address = IPv4Address | IPv6Address
 
@@ -142,7 +140,7 @@ class AddressPattern:
         number = self.number(values)
         return IPv4Address(number) if self.version == 4 else IPv6Address(number)
 
-    def over(self, block: "Block") -> MixedRadix:
+    def over(self, block: Block) -> MixedRadix:
         """Return the addresses of a block; its coordinates must include those of the pattern."""
         names = list(self.terms)
         sets = [block.sets[block.coordinates.index(name)] for name in names]

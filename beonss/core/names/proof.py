@@ -21,10 +21,10 @@ from beonss.core.names.counterexamples import address_of, common_name, crowded, 
 from beonss.core.names.description import MAX_PROBLEMS, RESERVED_NAMES, Network, Place, Problem
 from beonss.core.names.nameindex import Layout, NamePiece
 from beonss.core.names.naming import AddressSpan, Named, Naming
-from beonss.core.names.numbering import Block, Interface, Rule
+from beonss.core.names.numbering import Interface, Rule
 from beonss.core.names.patterns import LABEL_LENGTH, NODE, Address, AddressPattern, NamePattern
 from beonss.core.names.radix import Budget, MixedRadix, UndecidedError
-from beonss.core.names.ranges import RangeSet, SpanIndex
+from beonss.core.names.ranges import Block, RangeSet, SpanIndex
 from beonss.core.names.territory import TOP, forbidden, overlap
 
 #: Steps all comparisons of one proof may take together, a few seconds.

@@ -1,4 +1,4 @@
-"""Sets of whole numbers as a few spans, and Slurm's list syntax for them; nothing is ever enumerated.
+"""Sets of whole numbers as a few spans, products of them, and Slurm's list syntax; nothing is ever enumerated.
 
 ``1-8,10`` and ``0-16777215`` cost the same: one pair of numbers per span. The zero padding of a list
 (``01-12``) is kept beside the numbers, as Slurm does (scontrol(1), "hostlist").
@@ -6,8 +6,11 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
+from math import prod
 from typing import Generic, TypeVar
 
 #: Coordinates and counts stay below this; ten digits are room for every address of IPv4.
@@ -218,3 +221,48 @@ class SpanIndex(Generic[T]):
             for _, other in open_:
                 yield other, item
             open_.append((high, item))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A product of ranges, the first coordinate most significant.
+
+    Attributes:
+        coordinates: their names; ``("node",)`` for a block that is counted by the running number.
+        sets: the values of each; none empty.
+        first: index in its rule of its first member.
+        line: where it is described.
+    """
+
+    coordinates: tuple[str, ...]
+    sets: tuple[RangeSet, ...]
+    first: int
+    line: int
+
+    @cached_property
+    def size(self) -> int:
+        """How many members it has."""
+        return prod(each.size for each in self.sets)
+
+    def values(self, index: int) -> dict[str, int]:
+        """Return the coordinates of the member with this index in its rule."""
+        rest = index - self.first
+        result: list[int] = []
+        for each in reversed(self.sets):
+            rest, rank = divmod(rest, each.size)
+            result.append(each.at(rank))
+        return dict(zip(self.coordinates, reversed(result), strict=True))
+
+    def index(self, values: Mapping[str, int]) -> int | None:
+        """Return the index in its rule of the member with these coordinates, or None.
+
+        A coordinate that is not given counts as its least value; where it has more, the proof refuses the
+        pattern that lacks it.
+        """
+        index = 0
+        for name, each in zip(self.coordinates, self.sets, strict=True):
+            rank = each.rank(values[name]) if name in values else 0
+            if rank is None:
+                return None
+            index = index * each.size + rank
+        return self.first + index

@@ -13,9 +13,9 @@ from typing import Literal
 
 from beonss.core.names.boxes import Box, intersection, merged, size, subtract
 from beonss.core.names.nameindex import NamePiece, Shape, pieces_of
-from beonss.core.names.numbering import Block, Interface, Rule
+from beonss.core.names.numbering import Interface, Rule
 from beonss.core.names.patterns import Field
-from beonss.core.names.ranges import RangeSet, SpanIndex
+from beonss.core.names.ranges import Block, RangeSet, SpanIndex
 
 Mark = Literal["+", "-", "~"]
 

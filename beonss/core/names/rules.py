@@ -6,9 +6,9 @@ from math import prod
 
 from beonss.core.names.description import Place, RangesEntry, RuleEntry
 from beonss.core.names.nameindex import count_pieces
-from beonss.core.names.numbering import Block, Interface, Rule
+from beonss.core.names.numbering import Interface, Rule
 from beonss.core.names.patterns import NODE, AddressPattern
-from beonss.core.names.ranges import LIMIT, RangeSet
+from beonss.core.names.ranges import LIMIT, Block, RangeSet
 
 #: Bounds that keep any description cheap to check; far above what a cluster needs.
 MAX_BLOCKS = 20_000

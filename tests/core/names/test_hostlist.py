@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beonss.core.names.hostlist import expand, folded
-from beonss.core.names.numbering import Block
 from beonss.core.names.patterns import parse_name_pattern
-from beonss.core.names.ranges import RangeError, RangeSet
+from beonss.core.names.ranges import Block, RangeError, RangeSet
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beonss.core.names.numbering import Block
 from beonss.core.names.patterns import PatternError, parse_address_pattern, parse_name_pattern
-from beonss.core.names.ranges import RangeSet
+from beonss.core.names.ranges import Block, RangeSet
 
 
 @pytest.mark.parametrize(
