@@ -25,6 +25,9 @@ def test_clusters_through_trouble_end_equal_and_lose_nothing(kind: str, logged_e
             raise
         # A machine that dies in the middle of a write says so in its log; the world has judged that.
         logged_errors.flush(StoreError)
+        if KINDS[kind].damage:
+            # That commits were lost is an alarm, whenever that master starts until it writes.
+            assert all("lost" in event for event in logged_errors.flush())
 
 
 #: Lives that once went wrong: kind and seed.

@@ -1,6 +1,6 @@
 """What must hold, at every step and at the end; and the ledger of what was acknowledged, which it is held against."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from beonss.core.accounts.entries import AGING, ENTRY, GONE, LOCK, MEMBER_PREFIX, PASSWORD, PRESENT, is_public
@@ -58,7 +58,8 @@ class Checks:
         if (known is None or row.beats(known)) and machine.name not in self._world.removed:
             self.expected[row.key] = row
         number = (row.stamp.origin, row.stamp.sequence)
-        if not (self._world.trouble.restores or self._world.trouble.clones):
+        trouble = self._world.trouble
+        if not (trouble.restores or trouble.clones or trouble.damage):
             assert number not in self._numbers, "one sequence number was given to two writes"
         self._numbers.add(number)
 
@@ -80,6 +81,20 @@ class Checks:
         self.disks_lost = True
         self._dead.pop(machine.name, None)
         self.expect_what_survives()
+
+    def damaged(self, machine: Machine, before: Mapping[Key, Register], hit: set[Key]) -> None:
+        """Check that damage to one commit takes nothing but what was in it.
+
+        Args:
+            machine: whose file of commits was changed; it is off.
+            before: what it held.
+            hit: whose registers were in that commit.
+        """
+        after = self._world.contents(machine)
+        for key, row in before.items():
+            assert key in hit or after.get(key) == row, "damage to one commit took another"
+        if hit:
+            self.forget_disk(machine)
 
     # --- at every step ---
 

@@ -36,6 +36,7 @@ class Disasters:
             (trouble.joins, [self.join, self.remove]),
             (trouble.clones and "clone" not in self._world.machines, [self.clone] * 2),
             (trouble.rot, [self.lose_rows] * 2),
+            (trouble.damage, [self.damage] * 12),
             (trouble.targets, [self.lose_target] * 3),
             (trouble.nodes, [self.trouble_a_node] * 4),
         ):
@@ -146,6 +147,22 @@ class Disasters:
         machine.disk.database.recount()
         world.checks.forget_disk(machine)
         self.crash_and_return(machine)
+
+    def damage(self, machine: Machine) -> None:
+        """Change a bit in the file of commits, while there is something in it; then the process dies."""
+        if not machine.is_booted():
+            return
+        assert machine.disk.database is not None
+        machine.disk.database.fold_rows = 100
+        for _ in range(self._world.random.randint(0, 20)):
+            self._world.people.act(machine)
+        if machine.disk.dead:
+            return
+        before = dict(self._world.contents(machine))
+        keys = machine.disk.damage()
+        machine.stop("kill")
+        self._world.checks.damaged(machine, before, keys)
+        self.come_back(machine)
 
     def clone(self, machine: Machine) -> None:
         """Start a second machine from a copy of the disk, machine id included; later somebody throws it away."""

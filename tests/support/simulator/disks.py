@@ -18,11 +18,16 @@ from random import Random
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from beonss.store.database import Database
+from beonss.core.replication.registers import Key
+from beonss.store.commits import GENERATION_BYTES, MAGIC, read_commit
+from beonss.store.commits_behind import PREFIX
+from beonss.store.database import LOST, Database
 from beonss.store.local import Scope
 
 Death = Literal["kill", "power"]
 SECTOR = 512
+#: Of the file of commits.
+HEADER = len(MAGIC) + GENERATION_BYTES
 _OK, _IOERR, _NOTFOUND, _CANTOPEN, _SHORT_READ = 0, 10, 12, 14, 522
 _NAME = b"beonss-simulated-disk"
 _DELETE_ON_CLOSE = 0x8
@@ -95,6 +100,7 @@ class Disk:
         death: how it then dies.
         dead: whether it died; every operation fails until :meth:`open`.
         files: by name, without a directory.
+        damaged: whether it ever lost what it had kept.
     """
 
     def __init__(self, directory: Path, name: str, random: Random, scope: Scope = "all") -> None:
@@ -106,6 +112,7 @@ class Disk:
         self.fuse: int | None = None
         self.death: Death = "kill"
         self.dead = False
+        self.damaged = False
         self.database: Database | None = None
         self._life = 0
 
@@ -116,7 +123,7 @@ class Disk:
         with _vfs.default(self):
             self.database = Database(self.path, cluster, scope=self.scope, quick=True, commit_file=self.commit_file)
         # Whatever a kill or a power cut leaves of the file of commits is no damage.
-        assert self.database.meta("lost") is None, "what a death left was taken for damage"
+        assert self.damaged or self.database.meta(LOST) is None, "what a death left was taken for damage"
         # A checkpoint every few commits, folding too: that is where power cuts are interesting.
         self.database._connection.execute("PRAGMA wal_autocheckpoint = 40")
         self.database.fold_rows = 5
@@ -138,9 +145,30 @@ class Disk:
         if database is not None:
             database._connection.close()
 
+    def damage(self) -> set[Key]:
+        """Change one bit of the file of commits; return whose registers were in the commit that it belongs to."""
+        assert self.database is not None
+        commits, path = self.database._commits, Path(f"{self.path}-commits")
+        if commits is None or commits.empty:
+            return set()
+        stored, end = self.files[path.name], commits._position
+        hit = self.random.randrange(end)
+        keys: set[Key] = set()
+        start = HEADER
+        while start < end:
+            after = start + PREFIX + int.from_bytes(stored.data[start : start + 4], "big")
+            if start <= hit < after:
+                keys = {row.key for row in read_commit(bytes(stored.data[start + PREFIX : after]), path)[0]}
+            start = after
+        stored.put(hit, bytes([stored.data[hit] ^ 1 << self.random.randrange(8)]))
+        stored.sync()
+        self.damaged = True
+        return keys
+
     def copy(self, directory: Path, name: str) -> "Disk":
         """Return another disk with the same bytes, as a snapshot of the whole machine is."""
         copied = Disk(directory, name, self.random)
+        copied.damaged = self.damaged
         copied.files = {name: StoredFile(bytes(file.data)) for name, file in self.files.items()}
         return copied
 

@@ -31,7 +31,7 @@ from beonss.daemon.passwords.standards import Standards
 from beonss.daemon.replication.peers import PeerBook
 from beonss.daemon.targets.deliveries import Deliveries
 from beonss.net.pull_turns import PullTurns
-from beonss.store import database, local
+from beonss.store import commits, database, local
 from beonss.store.commits import Commits
 from beonss.store.database import Database
 from beonss.targets import files
@@ -122,6 +122,12 @@ def folded_commits_are_taken_again(patch: Patch) -> str:
     patch.setattr(Database, "_recover", recover)
     patch.setattr(Commits, "cut", lambda self: None)
     return "power"
+
+
+def commits_behind_a_damaged_one_are_given_up(patch: Patch) -> str:
+    """6: as if what cannot be read were always the end."""
+    patch.setattr(commits, "whole_behind", lambda *_: ())
+    return "damaged"
 
 
 def deletions_are_forgotten(patch: Patch) -> str:
@@ -345,6 +351,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     commits_are_not_flushed: "was lost|left the buffer|one sequence number|unequal registers|still buffered",
     commits_are_left_in_the_kernels_cache: "was lost|came back|left the buffer|one sequence number|unequal registers",
     folded_commits_are_taken_again: "was lost|came back|left the buffer|unequal registers|taken for damage",
+    commits_behind_a_damaged_one_are_given_up: "damage to one commit took another",
     deletions_are_forgotten: "deleted came back",
     locks_are_forgotten: "locked account was let in|a change was not refused",
     merging_takes_whatever_comes_from_others: "went down|not equal|unequal registers|left the buffer|was lost",

@@ -24,6 +24,7 @@ KINDS = {
     "installed anew": Trouble(reinstalls=True, restores=True),
     "cloned": Trouble(clones=True),
     "rotten": Trouble(rot=True),
+    "damaged": Trouble(damage=True, power=True, nodes=1),
     "members": Trouble(joins=True),
     "people": Trouble(people=True, power=True),
     "targets": Trouble(targets=True, people=True),

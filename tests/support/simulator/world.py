@@ -45,6 +45,7 @@ class Trouble:
         power: machines that die in the middle of a write or sync of their database, killed or without power.
         jumps: clocks that are stepped.
         restores, reinstalls, clones, rot: what happens to disks.
+        damage: of single bits in the file of commits.
         joins: masters that join and are removed.
         bad_clock: the first master's clock is off by years.
         people: passwords are changed and verified as by cpasswd and PAM.
@@ -63,6 +64,7 @@ class Trouble:
     reinstalls: bool = False
     clones: bool = False
     rot: bool = False
+    damage: bool = False
     joins: bool = False
     bad_clock: bool = False
     people: bool = False
