@@ -8,7 +8,7 @@ from beonss.core.accounts.lookup import Lookups
 from beonss.core.accounts.view import AccountView
 from beonss.core.cluster.status import MemberStatus, Status, TargetStatus
 from beonss.core.names.naming import Naming
-from beonss.net.dns.server import DNSCounters
+from beonss.net.dns.counters import DNSCounters
 
 if TYPE_CHECKING:
     # A daemon of one role does not load the parts of the other.

@@ -13,9 +13,10 @@ from beonss.daemon.dns.prepared import Prepared
 from beonss.daemon.dns.workers import DNSWorkers
 from beonss.errors import StoreError
 from beonss.net.activation import NOTHING, Activation
+from beonss.net.dns.counters import DNSCounters
 from beonss.net.dns.listen import DNSListeners, listen_dns, log_start
 from beonss.net.dns.native import packed_networks, why_pure
-from beonss.net.dns.server import DNSCounters, DNSServer
+from beonss.net.dns.server import DNSServer
 from beonss.net.dns.tap import QueryTap
 from beonss.net.dns.worker_sockets import bind_places
 from beonss.net.dns.worker_zones import WorkerZones

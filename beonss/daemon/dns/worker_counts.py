@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from beonss.net.dns.counters import DNSCounters
 from beonss.net.dns.forward import GAUGES as FORWARD_GAUGES
-from beonss.net.dns.server import DNSCounters
 
 #: How a process stands now; not part of a sum over those that are gone.
 _GAUGES: Final = frozenset({"connections", "table"})

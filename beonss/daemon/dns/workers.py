@@ -21,7 +21,8 @@ from beonss.daemon.dns.worker_forks import Forks, buried
 from beonss.daemon.dns.worker_places import HeldPlace
 from beonss.daemon.dns.worker_restarts import Restarts
 from beonss.errors import MalformedError
-from beonss.net.dns.server import DNSCounters, DNSServer
+from beonss.net.dns.counters import DNSCounters
+from beonss.net.dns.server import DNSServer
 from beonss.net.dns.tap import QueryTap
 from beonss.net.dns.tcp import DNSStreams, StreamLimits, TCPListener
 from beonss.net.dns.worker_channel import MOST_DESCRIPTORS, Channel, Message

@@ -1,4 +1,4 @@
-"""Names that are not ours, looked up elsewhere: the :class:`~beonss.net.dns.server.Fallback` of masters and nodes.
+"""Names that are not ours, looked up elsewhere: the :class:`~beonss.net.dns.parts.Fallback` of masters and nodes.
 
 Everything is bounded: questions on their way in all, for one zone and for one client; the cache in bytes; each lookup
 in time. Clients that ask the same at the same time share one lookup. When an upstream has nothing to say, what it said
@@ -135,7 +135,7 @@ class Forwarder:
             lookup.stop()
 
     def forward(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> bytes | Deferred[bytes | None]:  # noqa: ARG002 - the query says it all
-        """Look a name up; see :class:`~beonss.net.dns.server.Fallback`."""
+        """Look a name up; see :class:`~beonss.net.dns.parts.Fallback`."""
         way = self.plan.way(folded(query.name), query.type, query.class_)
         if isinstance(way, Answer):
             self.add("kept_here")

@@ -5,13 +5,11 @@
 answering is logged and becomes SERVFAIL for that query alone.
 """
 
-import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Any, Protocol
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,151 +19,26 @@ from beonss.core.zones.records import Address, DomainName, RecordClass, ReplyCod
 from beonss.core.zones.zone import FAILED, Answer, UnknownZones, Zones, server_text
 from beonss.errors import ConfigurationError
 from beonss.net.dns.completion import alias_elsewhere, completed, led_home, question_for
+from beonss.net.dns.counters import Counts, DNSCounters, SparingLog, code_name
 from beonss.net.dns.native import compiled_core
+from beonss.net.dns.parts import Elsewhere, Fallback, Network
 from beonss.wire.dns import Query, UnreadableError, read_query, write_reply
 
 if TYPE_CHECKING:
     from beonss.net.dns._dns_native import Core
     from beonss.net.dns.tap import QueryTap
     from beonss.net.dns.transfer import Transfers, ZoneStream
-    from beonss.net.dns.udp import UDPListener
 
 log = Logger()
-
-Network = IPv4Network | IPv6Network
 
 #: Bytes of an identity (NSID): it must fit beside the longest question into the smallest reply.
 LONGEST_IDENTITY = 128
 #: Queries worth keeping an answer for are no longer than this: header, longest question, OPT without options.
 LONGEST_READY_QUERY = 12 + 255 + 4 + 11
-#: Seconds between two log events of one kind.
-LOG_INTERVAL = 10.0
 #: Queries that the fallback may have in its hands at once; more get SERVFAIL, so that clients try elsewhere.
 MOST_FORWARDED = 16384
 
 _TRUNCATED = 0x02
-_CODE_NAMES = {code.value: code.name for code in ReplyCode}
-
-
-class Fallback(Protocol):
-    """Who is asked for names that lie in none of our zones; without one they are REFUSED."""
-
-    @property
-    def networks(self) -> Sequence[Network]:
-        """Say which clients names are looked up for: it decides the RA bit of every reply to them.
-
-        It must not change: another fallback is needed for other networks. All other clients get REFUSED.
-        """
-        ...
-
-    def forward(self, query: Query, packet: bytes, asker: Address, *, tcp: bool) -> "bytes | Deferred[bytes | None]":
-        """Look the name up; called only for clients in the networks that desire recursion.
-
-        Returns the whole reply, no longer than the client can take (the id is set by the server), where it is known; or
-        fires with it later, or with None for no reply at all. It must fire in the end: it is what bounds the
-        time of a lookup.
-        """
-        ...
-
-    def counters(self) -> Mapping[str, int]:
-        """Return what it has done, for the status."""
-        ...
-
-    def retire(self) -> None:
-        """Begin nothing any more that no client waits for: another fallback has taken over."""
-        ...
-
-
-class Elsewhere(Protocol):
-    """Another process, which answers what concerns secondaries in place of this one."""
-
-    def concerns(self, query: Query, /) -> bool:
-        """Say whether a question is answered there."""
-        ...
-
-    def datagram(self, packet: bytes, peer: tuple[Any, ...], listener: "UDPListener", /) -> bool:
-        """Give it a packet that came over UDP, to be answered from the same socket; say whether it takes it."""
-        ...
-
-    def connection(self, handle: socket.socket, data: bytes, /) -> bool:
-        """Give it a TCP connection, with what was read and not answered; say whether it takes it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DNSCounters:
-    """What the server has done since it started.
-
-    Attributes:
-        udp, tcp: queries by transport, unreadable ones included.
-        ready: queries answered from the table of ready answers.
-        codes: replies sent by RCODE name.
-        truncated: replies with TC, whose clients had to come back over TCP.
-        malformed: packets that were no query we can answer.
-        dropped: packets that got no reply: too short, or replies themselves.
-        unsent: replies that the socket did not take.
-        forwarded: queries handed to the fallback.
-        failures: queries that got SERVFAIL because answering failed; each is a bug or a broken fallback.
-        connections: TCP connections open now.
-        refused_connections: TCP connections turned away or cut short by a limit.
-        table: ready answers held now.
-        compiled: queries answered by the compiled core.
-        fallback: what the fallback counts; empty without one.
-    """
-
-    udp: int
-    tcp: int
-    ready: int
-    codes: Mapping[str, int]
-    truncated: int
-    malformed: int
-    dropped: int
-    unsent: int
-    forwarded: int
-    failures: int
-    connections: int
-    refused_connections: int
-    table: int
-    compiled: int = 0
-    fallback: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def queries(self) -> int:
-        """All queries, over UDP and TCP."""
-        return self.udp + self.tcp
-
-
-class Counts:
-    """The running counters; the sockets add to them."""
-
-    __slots__ = (
-        "codes", "compiled", "connections", "dropped", "failures", "forwarded", "malformed", "ready",
-        "refused_connections", "tcp", "truncated", "udp", "unsent",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.udp = self.tcp = self.ready = self.truncated = self.malformed = self.dropped = self.unsent = 0
-        self.forwarded = self.failures = self.connections = self.refused_connections = self.compiled = 0
-        # By the four bits of the header; BADVERS counts as none of them but in its own place.
-        self.codes = [0] * (ReplyCode.BADVERS + 1)
-
-    def copy(self) -> "Counts":
-        """Return the counters as they are now."""
-        made = Counts()
-        for name in self.__slots__:
-            value = getattr(self, name)
-            setattr(made, name, list(value) if isinstance(value, list) else value)
-        return made
-
-    def add_compiled(self, core: "Core") -> None:
-        """Add what a compiled core has done."""
-        udp, tcp, unsent, codes = core.counts()
-        self.udp += udp
-        self.tcp += tcp
-        self.compiled += udp + tcp
-        self.unsent += unsent
-        for code, number in enumerate(codes):
-            self.codes[code] += number
 
 
 class ReadyAnswers:
@@ -200,33 +73,6 @@ class ReadyAnswers:
 
     def __len__(self) -> int:
         return len(self.young) + len(self.old)
-
-
-class SparingLog:
-    """Lets an event of each kind through once per interval, and counts the others.
-
-    Args:
-        seconds: a monotonic clock.
-    """
-
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._last: dict[str, float] = {}
-        self._held: dict[str, int] = {}
-
-    def admits(self, kind: str) -> bool:
-        """Say whether an event of this kind may be logged now; ``kind`` is one of a few fixed words."""
-        now = self._seconds()
-        last = self._last.get(kind)
-        if last is not None and now - last < LOG_INTERVAL:
-            self._held[kind] = self._held.get(kind, 0) + 1
-            return False
-        self._last[kind] = now
-        return True
-
-    def held(self, kind: str) -> int:
-        """Return, and forget, how many events of this kind were kept back since the last one."""
-        return self._held.pop(kind, 0)
 
 
 class DNSServer:
@@ -341,7 +187,7 @@ class DNSServer:
             udp=counts.udp,
             tcp=counts.tcp,
             ready=counts.ready,
-            codes={_code_name(code): number for code, number in enumerate(counts.codes) if number},
+            codes={code_name(code): number for code, number in enumerate(counts.codes) if number},
             truncated=counts.truncated,
             malformed=counts.malformed,
             dropped=counts.dropped,
@@ -536,11 +382,6 @@ class DNSServer:
                 self._allowed.clear()
             self._allowed[host] = allowed
         return allowed
-
-
-def _code_name(code: int) -> str:
-    # A fallback relays codes that we never give.
-    return _CODE_NAMES.get(code, f"RCODE{code}")
 
 
 @lru_cache(maxsize=4096)

@@ -28,7 +28,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from beonss.net.dns.bind import bound_tcp_socket
-from beonss.net.dns.server import DNSServer, Elsewhere
+from beonss.net.dns.parts import Elsewhere
+from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import ZoneStream
 
 log = Logger()

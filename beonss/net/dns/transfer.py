@@ -27,7 +27,7 @@ from beonss.core.zones.transfer import Edition, difference
 from beonss.core.zones.transfer_access import Grant, may_transfer
 from beonss.core.zones.transfer_serials import is_newer
 from beonss.core.zones.zone import Answer
-from beonss.net.dns.server import SparingLog
+from beonss.net.dns.counters import SparingLog
 from beonss.wire.dns import Query, write_reply
 from beonss.wire.transfer import increment, single, transfer_messages
 from beonss.wire.tsig import BADKEY, BADSIG, BADTIME, Key, Signer, unsigned_error, verify

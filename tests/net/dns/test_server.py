@@ -14,7 +14,8 @@ from beonss.core.zones.records import ReplyCode
 from beonss.core.zones.zone import Zones
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.net.dns import server as subject
-from beonss.net.dns.server import DNSServer, ReadyAnswers, SparingLog
+from beonss.net.dns.counters import SparingLog
+from beonss.net.dns.server import DNSServer, ReadyAnswers
 
 CLIENT = "10.5.2.3"
 
