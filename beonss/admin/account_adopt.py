@@ -2,6 +2,7 @@
 
 import click
 
+from beonss.admin.options import control_option
 from beonss.store.control import ControlClient
 
 
@@ -9,7 +10,7 @@ from beonss.store.control import ControlClient
 @click.argument("names", nargs=-1)
 @click.option("--target", required=True, metavar="NAME", help="The target (beonss status names them).")
 @click.option("--all", "everything", is_flag=True, help="Everything that differs there, and all new accounts.")
-@click.option("--control", metavar="PATH", help="Control socket of the daemon; default /run/beonss/control.")
+@control_option
 def command(names: tuple[str, ...], target: str, everything: bool, control: str | None) -> None:
     """Make what somebody wrote at a target the cluster's, for all masters; an account taken out there is deleted.
 

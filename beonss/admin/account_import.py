@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from beonss.admin.directory_import import check_usage, directory_options, read_directory
+from beonss.admin.options import control_option, json_option
 from beonss.core.accounts.gathering import gather
 from beonss.core.accounts.passwdfile import GROUP, PASSWD, SHADOW, Document, Format, read
 from beonss.core.accounts.records import Batch, to_json
@@ -79,9 +80,9 @@ class Tally:
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.option("--overwrite", is_flag=True, help="Take passwords and locks of the files even where ours are newer.")
 @click.option("--revive", is_flag=True, help="Make accounts again that were deleted here.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option("--verbose", "-v", is_flag=True, help="Tell of every account.")
-@click.option("--control", metavar="PATH", help="Control socket of the daemon; default /run/beonss/control.")
+@control_option
 def command(passwd: str | None, group: str | None, shadow: str | None, control: str | None, **options: Any) -> None:
     """Make users and groups of this machine's files, of NIS maps, or of a directory accounts of the cluster.
 

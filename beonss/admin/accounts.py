@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from beonss.admin import account_adopt, account_import
-from beonss.admin.asking import control_option
+from beonss.admin.options import control_option
 from beonss.store.control import ControlClient
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from beonss.admin.difference import printable, show_difference, show_problems
+from beonss.admin.options import control_option
 from beonss.errors import ConfigurationError
 from beonss.store.control import ControlClient
 from beonss.wire.control import Event
@@ -27,7 +28,7 @@ _STATES = {
 @click.option("--yes", "-y", is_flag=True, help="Do not ask; publish it.")
 @click.option("--dry-run", "-n", is_flag=True, help="Show what would change, and publish nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes or --dry-run.")
-@click.option("--control", metavar="PATH", help="Control socket of the running master; default /run/beonss/control.")
+@control_option
 def command(file: str, yes: bool, dry_run: bool, as_json: bool, control: str | None) -> None:
     """Publish the description in FILE ("-" for standard input) to all masters and nodes. Root of any master only.
 

@@ -1,10 +1,10 @@
-"""What the commands about accounts share: options, asking the daemon of this machine for changes, and words."""
+"""What the commands about accounts share: asking the daemon of this machine for changes, and words."""
 
 import datetime
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 else:
     _Numbers = click.ParamType
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 #: Exit code when a change was made, there are other masters, and none of them holds it yet.
 HELD_HERE_ONLY = 3
 #: Last lines of --help, for commands that show and commands that change.
@@ -28,33 +26,6 @@ CHANGED = (
     "no other master holds it yet."
 )
 _EPOCH = datetime.date(1970, 1, 1)
-
-
-def control_option(function: F) -> F:
-    """Add ``--control``."""
-    option = click.option(
-        "--control", metavar="PATH", help="Control socket of the daemon; default /run/beonss/control."
-    )
-    return option(function)
-
-
-def json_option(function: F) -> F:
-    """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
-
-
-def change_options(function: F) -> F:
-    """Add ``--dry-run``, ``--json`` and ``--control``."""
-    option = click.option("--dry-run", is_flag=True, help="Only say what would be done, or refused.")
-    return option(json_option(control_option(function)))
-
-
-def several_options(function: F) -> F:
-    """Add ``--keep-going`` and what :func:`change_options` adds, for commands that take several names."""
-    option = click.option(
-        "--keep-going", is_flag=True, help="Do it for those names for which it can be done. Default: for all or none."
-    )
-    return option(change_options(function))
 
 
 def ask(

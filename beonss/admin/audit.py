@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from beonss.admin.options import control_option
 from beonss.store.control import ControlClient
 
 #: Seconds between two questions while following.
@@ -26,7 +27,7 @@ _SHOWN = ("time", "machine", "event", "user")
 @click.option("--user", metavar="USER", help="Only what concerns this user.")
 @click.option("--here", is_flag=True, help="Only what was tried on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are: JSON.")
-@click.option("--control", metavar="PATH", help="Control socket of the daemon; default /run/beonss/control.")
+@control_option
 def command(*, follow: bool, lines: int, user: str | None, here: bool, as_json: bool, control: str | None) -> None:
     """Show the audit logs of all masters, by time.
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from beonss import __version__
-from beonss.admin.asking import control_option, counted, when_text
+from beonss.admin.asking import counted, when_text
 from beonss.admin.offline import opened
+from beonss.admin.options import control_option, refuse_both, stopped_option
 from beonss.errors import MalformedError
 from beonss.store.backup import BackupFile, Contents, state_files
 from beonss.store.control import ControlClient
@@ -21,12 +22,7 @@ from beonss.wire.control import Event
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--with-cluster-key", is_flag=True, help="Put the cluster's private key in as well.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Read this state directory of a stopped master instead of asking the running one.",
-)
+@stopped_option
 @control_option
 def command(file: Path, *, with_cluster_key: bool, overwrite: bool, state: Path | None, control: str | None) -> None:
     """Write a backup of this master to FILE, mode 0600, while it runs or not.
@@ -36,8 +32,7 @@ def command(file: Path, *, with_cluster_key: bool, overwrite: bool, state: Path 
 
     Exit codes: 0 it is written and was read back, 1 failed and FILE is as it was, 2 usage.
     """
-    if state is not None and control is not None:
-        raise click.UsageError("either --state, of a stopped master, or --control, of a running one")
+    refuse_both(state, control)
     with BackupFile(file, overwrite=overwrite) as backup:
         contents = _ask(backup, control, with_cluster_key) if state is None else _read(backup, state, with_cluster_key)
     show(contents, file)

@@ -6,16 +6,8 @@ from typing import Any
 
 import click
 
-from beonss.admin.asking import (
-    CHANGED,
-    AccountNumber,
-    ask,
-    change_options,
-    control_option,
-    json_option,
-    plain,
-    when_text,
-)
+from beonss.admin.asking import CHANGED, AccountNumber, ask, plain, when_text
+from beonss.admin.options import change_options, control_option, json_option
 from beonss.store.control import ControlClient
 
 #: Digits of an id that are shown; enough among the few that are in conflict.

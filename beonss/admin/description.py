@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from beonss.admin.difference import printable
+from beonss.admin.options import control_option, json_option
 from beonss.errors import ConfigurationError
 from beonss.store.control import ControlClient
 
@@ -20,8 +21,8 @@ _SOURCES = {
 @click.command(name="description")
 @click.option("--text", "-t", is_flag=True, help="Print the file itself, byte for byte.")
 @click.option("--overruled", is_flag=True, help="About the one that lost against it, not the one in force.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--control", metavar="PATH", help="Control socket of the running master; default /run/beonss/control.")
+@json_option
+@control_option
 def command(text: bool, overruled: bool, as_json: bool, control: str | None) -> None:
     """Show the cluster description that this master has in force.
 

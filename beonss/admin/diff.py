@@ -6,13 +6,14 @@ import click
 
 from beonss.admin.check import read_description
 from beonss.admin.difference import show_difference
+from beonss.admin.options import json_option
 from beonss.core.names.difference import difference
 
 
 @click.command(name="diff")
 @click.argument("old")
 @click.argument("new")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(old: str, new: str, as_json: bool) -> None:
     """Show what differs between two cluster descriptions, as ranges of names and addresses.
 

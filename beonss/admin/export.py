@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from beonss.admin.asking import control_option, counted, plain
+from beonss.admin.asking import counted, plain
 from beonss.admin.offline import opened
+from beonss.admin.options import control_option, refuse_both, stopped_option
 from beonss.core.accounts.exporting import group_record, user_record
 from beonss.core.accounts.records import batch_from_json
 from beonss.core.accounts.view import AccountView
@@ -42,12 +43,7 @@ from beonss.wire.control import Event
 @click.option("--containers", is_flag=True, help="With --ldif: write the entries of these two as well.")
 @click.option("--no-hashes", is_flag=True, help="Leave out the passwords.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Read this state directory of a stopped master instead of asking the running one.",
-)
+@stopped_option
 @control_option
 def command(
     *,
@@ -74,8 +70,7 @@ def command(
         raise click.UsageError("say where to: either --passwd DIR or --ldif FILE")
     if file is None and (base or people or groups or containers or schema):
         raise click.UsageError("--base, --people, --groups, --schema and --containers go with --ldif")
-    if state is not None and control is not None:
-        raise click.UsageError("either --state, of a stopped master, or --control, of a running one")
+    refuse_both(state, control)
     if file is not None:
         if base is None and (people is None or groups is None):
             raise click.UsageError("--ldif needs --base DN, or both --people DN and --groups DN")

@@ -2,17 +2,9 @@
 
 import click
 
-from beonss.admin.asking import (
-    CHANGED,
-    SHOWN,
-    AccountNumber,
-    ask,
-    change_options,
-    control_option,
-    json_option,
-    several_options,
-)
+from beonss.admin.asking import CHANGED, SHOWN, AccountNumber, ask
 from beonss.admin.listing import list_accounts, show_account
+from beonss.admin.options import change_options, control_option, json_option, several_options
 
 
 @click.group(name="group")

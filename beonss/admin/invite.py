@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from beonss.admin.signing import control_option, endpoints_of, key_option, sign_and_publish, state_option
+from beonss.admin.options import control_option, key_option, state_option, valid_option
+from beonss.admin.signing import endpoints_of, sign_and_publish
 from beonss.core.cluster.members import MemberList, Roster, invited
 from beonss.errors import ConfigurationError
 from beonss.store.keys import check_member_name
@@ -36,7 +37,7 @@ def _duration(text: str) -> int:
     metavar="HOST[:PORT]",
     help="Where the others will connect to the new master; may be given several times.",
 )
-@click.option("--valid", default="24h", show_default=True, metavar="DURATION", help="For how long: 30m, 24h, 7d.")
+@valid_option
 @state_option
 @key_option
 @control_option

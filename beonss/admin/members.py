@@ -9,14 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from beonss.admin.invite import show_token, sign_invitation
-from beonss.admin.signing import (
-    control_option,
-    endpoints_of,
-    is_running,
-    key_option,
-    sign_and_publish,
-    state_option,
-)
+from beonss.admin.options import control_option, json_option, key_option, own_state_option, state_option, valid_option
+from beonss.admin.signing import endpoints_of, is_running, sign_and_publish
 from beonss.admin.terminal import terminal
 from beonss.core.cluster.members import MemberList, Roster, moved, removed, replaced
 from beonss.errors import ConfigurationError
@@ -26,7 +20,7 @@ from beonss.store.statedirectory import MEMBER_KEY
 
 @click.group(name="members", invoke_without_command=True)
 @state_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, state: Path, as_json: bool) -> None:
     """List the masters of the cluster as the member list in the state directory has them; move, replace or remove one.
@@ -80,11 +74,6 @@ def show(roster: Roster, console: Console, now: float) -> None:
         table.add_row(member.name, addresses, state_of(roster, member.name, now), key.hex()[:16] if key else "-")
     console.print(f"cluster {roster.cluster}, member list {roster.list.number}")
     console.print(table)
-
-
-own_state_option = click.option(
-    "--state", "own_state", type=click.Path(path_type=Path, file_okay=False), help="State directory of this master."
-)
 
 
 @command.command(name="move")
@@ -158,7 +147,7 @@ def remove(
     metavar="HOST[:PORT]",
     help="Where the others connect to it from now on; may be given several times. Default: as before.",
 )
-@click.option("--valid", default="24h", show_default=True, metavar="DURATION", help="For how long: 30m, 24h, 7d.")
+@valid_option
 @click.option("--force", is_flag=True, help="Also this machine, which takes no changes until it has rejoined.")
 @own_state_option
 @key_option

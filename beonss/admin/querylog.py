@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from beonss.admin.asking import control_option, plain
+from beonss.admin.asking import plain
+from beonss.admin.options import control_option
 from beonss.core.zones.query_log import MOST_EVERY
 from beonss.store.control import ControlClient
 from beonss.wire.control import Event

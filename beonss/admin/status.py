@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from beonss.admin.asking import counted
+from beonss.admin.options import control_option
 from beonss.admin.terminal import literal, terminal
 from beonss.core.cluster.status import duration
 from beonss.store.control import ControlClient
 
 
 @click.command(name="status")
-@click.option("--control", metavar="PATH", help="Control socket of the daemon; default /run/beonss/control.")
+@control_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole document as JSON.")
 @click.option("--strict", is_flag=True, help="Exit code 1 if there is any alarm: for monitoring.")
 def command(control: str | None, as_json: bool, strict: bool) -> None:

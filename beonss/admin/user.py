@@ -4,20 +4,9 @@ from typing import Any, TypedDict, Unpack
 
 import click
 
-from beonss.admin.asking import (
-    CHANGED,
-    SHOWN,
-    AccountNumber,
-    Day,
-    Days,
-    ask,
-    change_options,
-    control_option,
-    json_option,
-    several_options,
-    today,
-)
+from beonss.admin.asking import CHANGED, SHOWN, AccountNumber, Day, Days, ask, today
 from beonss.admin.listing import list_accounts, show_account
+from beonss.admin.options import change_options, control_option, json_option, several_options
 
 
 @click.group(name="user")
