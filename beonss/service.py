@@ -279,6 +279,13 @@ class Daemon(service.Service):
         self.manager = manager
         self.run_as = run_as
         self.exit_code = 0
+        self._serves = False
+        self._asked_again = False
+
+    def take_hangups(self) -> None:
+        """Reload at SIGHUP, from now on: one that comes before the start is done is obeyed after it."""
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._hangup)
 
     def privilegedStartService(self) -> None:
         """Open every port and file; what cannot be opened ends the process with one clear line."""
@@ -296,20 +303,24 @@ class Daemon(service.Service):
         reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, self._hangup)
         self._watch(self._start, "start")
 
     async def _start(self) -> None:
         await self.part.start()
+        self._serves = True
         self.manager.ready("serves")
         self.manager.begin_watchdog(reactor)
+        if self._asked_again:
+            self._reload()
 
     def _hangup(self, *_: object) -> None:
         # A Python signal function runs between two instructions of anything; only this call is safe there.
         reactor.callFromThread(self._reload)  # type: ignore[attr-defined]
 
     def _reload(self) -> None:
+        if not self._serves:
+            self._asked_again = True
+            return
         self._watch(self._reload_all, "reload")
 
     async def _reload_all(self) -> None:
@@ -426,6 +437,7 @@ def makeService(options: Options) -> service.IService:
         given = inherited_sockets(os.environ, os.getpid())
         run_as = _become_user(settings)
         daemon = Daemon(None, manager, run_as)
+        daemon.take_hangups()
         if isinstance(settings, MasterSettings):
             twistd: Any = options.parent or {}
             background = not twistd.get("nodaemon", True)

@@ -1,15 +1,17 @@
 """Command lines of the daemons: what is understood, and what is refused with a usage message."""
 
+import signal
 import time
 from pathlib import Path
 
 import pytest
 from twisted.internet import reactor
 from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
 from beonss.core.cluster.endpoints import Endpoint
-from beonss.service import Options, makeService, wait_by_monotonic_clock
+from beonss.service import Daemon, Options, makeService, wait_by_monotonic_clock
 
 
 def parsed(*words):
@@ -111,6 +113,43 @@ def test_no_process_is_begun_that_would_keep_what_twistd_gives_up(twistd, expect
     with pytest.raises(SystemExit):
         makeService(options)
     assert made == ([] if expected is None else [expected])
+
+
+@pytest.fixture(autouse=True)
+def hangups():
+    """Put back what SIGHUP does."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_reload_that_is_asked_for_during_the_start_comes_after_it():
+    """Once, however often it was asked for; nobody is told before that the daemon serves."""
+    done = []
+
+    class Manager:
+        def __getattr__(self, name):
+            return lambda *_: done.append(name)
+
+    class Part:
+        started = Deferred()
+
+        async def start(self):
+            await self.started
+
+        async def reload(self):
+            done.append("reload")
+
+    daemon = Daemon(Part(), Manager())
+    starting = Deferred.fromCoroutine(daemon._start())
+    daemon._reload()
+    daemon._reload()
+    assert done == []
+    Part.started.callback(None)
+    assert starting.called
+    assert done == ["ready", "begin_watchdog", "reloading", "reload", "ready"]
+    daemon._reload()
+    assert done[5:] == ["reloading", "reload", "ready"]
 
 
 @pytest.mark.parametrize("daemon", [(), ("master",), ("node",)])

@@ -202,7 +202,8 @@ class _Sorting:
     """The sockets that have found their purpose."""
 
     def __init__(self) -> None:
-        self.internet: dict[tuple[str, socket.SocketKind], dict[Endpoint, socket.socket]] = {
+        # Of types as the system numbers them, of which Python does not know all.
+        self.internet: dict[tuple[str, int], dict[Endpoint, socket.socket]] = {
             ("dns", socket.SOCK_DGRAM): {},
             ("dns", socket.SOCK_STREAM): {},
             ("sync", socket.SOCK_STREAM): {},
@@ -211,7 +212,7 @@ class _Sorting:
 
     def take_internet(self, purpose: str, each: GivenSocket) -> None:
         endpoint = each.endpoint
-        taken = self.internet.get((purpose, socket.SocketKind(each.socket.type)))
+        taken = self.internet.get((purpose, each.socket.type))
         if endpoint is None or taken is None or (each.socket.type == socket.SOCK_STREAM and not each.listens):
             wanted = "ListenDatagram= and ListenStream=" if purpose == "dns" else "ListenStream="
             raise ConfigurationError(

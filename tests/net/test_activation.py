@@ -238,3 +238,15 @@ class TestEndpoints:
     def test_what_was_asked_for_is_opened_as_well(self):
         activation = Activation({self.GIVEN: None}, {self.GIVEN: None})
         assert activation.dns_endpoints([self.ASKED, self.GIVEN], [self.USUAL]) == (self.GIVEN, self.ASKED)
+
+
+@pytest.mark.parametrize("name", ["dns", "sync", "control", "nslcd", "www"])
+@pytest.mark.parametrize("number", [socket.SOCK_RAW, socket.SOCK_SEQPACKET, 10])
+def test_a_socket_of_a_type_that_nobody_wants_is_refused(stack, name, number):
+    """Also of one that Python has no name for."""
+
+    class Odd(socket.socket):
+        type = number
+
+    with pytest.raises(ConfigurationError, match=r"cannot serve as|nothing here listens there"):
+        sorted_sockets(GivenSocket(name, stack.enter_context(Odd())), nslcd=Path("/run/nslcd/socket"))
