@@ -54,6 +54,7 @@ class ServerConnection(Connection):
         self.hello: Hello | None = None
         self._vector: Context = {}
         self._answering = False
+        self._comparing = False
         self._requests = 0
         self._counted = True
         self._description = ""
@@ -74,7 +75,10 @@ class ServerConnection(Connection):
             self._vector = message.vector
             self._acknowledged()
         elif isinstance(message, Compare):
-            await self._compare(message)
+            # Beside what else it says: a first count takes a while. It compares again.
+            if not self._comparing:
+                self._comparing = True
+                self.run(self._compare(message))
         elif isinstance(message, RosterUpdate) and self.role == "member":
             self._offer(message.members, message)
         elif isinstance(message, Request):
@@ -299,7 +303,10 @@ class ServerConnection(Connection):
     async def _compare(self, theirs: Compare) -> None:
         """Answer only if we differ although neither has news for the other."""
         public = self.role == "node"
-        mine, digest = await self.desk.replica.digest(public_only=public)
+        try:
+            mine, digest = await self.desk.replica.digest(public_only=public)
+        finally:
+            self._comparing = False
         news = self.desk.replica.changed_since(theirs.vector, public_only=public)
         has_news = news.called
         news.addErrback(lambda _: None)

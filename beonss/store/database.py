@@ -33,10 +33,11 @@ from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.answers import ASKED, AnsweringDatabase
 from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile, read_commit
 from beonss.store.conforming import conform
+from beonss.store.digests import COUNTED, Count
 from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError, translated
 from beonss.store.local import Scope
 from beonss.store.opening import file_system_magic
-from beonss.store.rows import COLUMNS, Packing, fingerprint, fingerprint_of, to_register, to_row
+from beonss.store.rows import COLUMNS, Packing, to_register, to_row
 from beonss.store.unfolded import Unfolded
 from beonss.wire.packing import pack
 from beonss.wire.registers import register_to_plain
@@ -52,6 +53,8 @@ FOLD_ROWS = 2000
 FOLD_AT_ONCE = 256
 #: Rows in one statement: the interpreter's lock changes hands once for each statement. SQLite 3.34 takes 32,766 values.
 _ROWS_TOGETHER = 100
+#: Rows that are counted at once for the digests, some milliseconds.
+COUNT_AT_ONCE = 2000
 _UPSERT = (
     f"INSERT INTO register (cluster, {COLUMNS}) VALUES {{}}"  # noqa: S608 - constants
     " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
@@ -103,7 +106,9 @@ class Database(AnsweringDatabase):
         self._puts_before = 0
         # Named in the tables by the transaction that is under way.
         self._generation: bytes | None = None
-        self._digests: dict[bool, int] | None = None
+        # What is kept of the digests, and what is counted beside it to be compared.
+        self._count: Count | None = None
+        self._recount: Count | None = None
         self._vector: dict[str, int] = {}
         # What the table "vector" holds, and what is durable in it or in the file of commits: it is written once for
         # each commit, however many jobs moved it.
@@ -312,13 +317,12 @@ class Database(AnsweringDatabase):
     def _remembered(self) -> object:
         if not self._levels:
             self._puts_before = self._unfolded.puts
-        digests = None if self._digests is None else dict(self._digests)
-        return dict(self._vector), digests, self._written, self._unfolded.mark
+        return dict(self._vector), self._count, self._recount, self._written, self._unfolded.mark
 
     def _recall(self, before: object) -> None:
         assert isinstance(before, tuple)
         # Also the own number: looked up instead, it would have the next change fold, which needs more room.
-        self._vector, self._digests, self._written, mark = before
+        self._vector, self._count, self._recount, self._written, mark = before
         self._unfolded.undo(mark)
         self._generation = None
 
@@ -530,12 +534,23 @@ class Database(AnsweringDatabase):
         """Store registers, each over the one that is held so far."""
         for _, new in puts:
             self._unfolded.put(new)
-        if self._digests is not None:
-            for old, new in puts:
-                delta = fingerprint(new) - (0 if old is None else fingerprint(old))
-                self._digests[False] += delta
-                if is_public(new.key.field):
-                    self._digests[True] += delta
+        if self._count is not None:
+            self._count = self._adjusted(self._count, puts)
+        if self._recount is not None:
+            self._recount = self._adjusted(self._recount, puts)
+
+    def _adjusted(self, count: Count, puts: Sequence[tuple[Register | None, Register]]) -> Count:
+        """Return a count after changes; of one that is under way those of rows that it has behind it."""
+        for old, new in puts:
+            if count.covers(None) or count.covers(self._identifier(new.key)):
+                count = count.changed(old, new)
+        return count
+
+    def _identifier(self, key: Key) -> int | None:
+        found = self._connection.execute(
+            "SELECT id FROM register WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
+        ).fetchone()
+        return None if found is None else int(found[0])
 
     def _move_vector(self, vector: Context) -> None:
         for origin, sequence in vector.items():
@@ -557,9 +572,20 @@ class Database(AnsweringDatabase):
         Replicas with equal vectors and no unfinished pull must have equal digests (drift; see
         :func:`beonss.core.replication.pulling.drifted`).
         """
-        if self._digests is None:
-            self._digests = self._count_digests()
-        return (self._digests[public_only] % (1 << 256)).to_bytes(32, "big")
+        while self.count_on() is not None:
+            pass
+        assert self._count is not None
+        return self._count.digest(public_only=public_only)
+
+    @property
+    def counted(self) -> bool:
+        """Whether :meth:`digest` has nothing to count any more."""
+        return self._count is not None and self._count.position is None
+
+    def count_on(self, rows: int = COUNT_AT_ONCE) -> int | None:
+        """Count on for the digests; return how far that is, None when it is done."""
+        self._count = self._counted_on(self._count, rows)
+        return self._count.position
 
     def unfinished(self) -> dict[str, int]:
         """Return the origins of which rows are here that the vector does not cover (yet), with the highest number.
@@ -600,22 +626,29 @@ class Database(AnsweringDatabase):
 
         False means that the disk or the memory changed behind our back.
         """
-        kept, self._digests = self._digests, self._count_digests()
-        return kept is None or kept == self._digests
+        position, right = self.recount_on()
+        while position is not None:
+            position, right = self.recount_on()
+        return right
 
-    def _count_digests(self) -> dict[bool, int]:
+    def recount_on(self, rows: int = COUNT_AT_ONCE) -> tuple[int | None, bool]:
+        """Do a slice of :meth:`recount`; return how far that is, None at the end, and what it then returns."""
+        self._recount = self._counted_on(self._recount, rows)
+        if self._recount.position is not None:
+            return self._recount.position, True
+        kept, self._count, self._recount = self._count, self._recount, None
+        return None, kept is None or kept.position is not None or kept == self._count
+
+    def _counted_on(self, count: Count | None, rows: int) -> Count:
+        count = count or Count()
+        if count.position is None:
+            return count
         self.fold()
-        digests = {False: 0, True: 0}
-        cursor = self._connection.execute(
-            "SELECT object, field, value, time, origin, sequence FROM register WHERE +cluster = ?", (self.cluster,)
-        )
-        while rows := cursor.fetchmany(256):
-            for row in rows:
-                number = fingerprint_of(row)
-                digests[False] += number
-                if is_public(row[1]):
-                    digests[True] += number
-        return digests
+        found = self._connection.execute(
+            f"SELECT {COUNTED} FROM register WHERE id > ? AND +cluster = ? ORDER BY id LIMIT ?",  # noqa: S608
+            (count.position, self.cluster, rows),
+        ).fetchall()
+        return count.on(found, last=len(found) < rows)
 
     def conform(self, stamps: Mapping[Key, Stamp], rows: Iterable[Register], vector: Context) -> None:
         """Hold exactly what another replica's answer held; see :mod:`beonss.store.conforming`."""
@@ -627,7 +660,7 @@ class Database(AnsweringDatabase):
             conform(self._connection, self.cluster, self.registers(), stamps, rows)
             self._move_vector({stamp.origin: 0 for stamp in stamps.values()})
             self._move_vector(vector)
-            self._digests, self._written = None, None
+            self._count = self._recount = self._written = None
 
     # --- concurrent writes that lost ---------------------------------------------------------------------------------
 

@@ -575,7 +575,22 @@ def test_a_record_of_another_shape_says_which_program_reads_it(tmp_path: Path) -
 Step = tuple[str, int, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["write", "refused", "merge", "late", "note", "fold", "ask", "kill", "digest", "together"]),
+        st.sampled_from(
+            [
+                "write",
+                "refused",
+                "merge",
+                "late",
+                "note",
+                "fold",
+                "ask",
+                "kill",
+                "digest",
+                "together",
+                "count",
+                "recount",
+            ]
+        ),
         st.integers(0, 3),
         st.integers(1, 30),
     ),
@@ -603,6 +618,10 @@ def perform(database: Database, step: Step) -> None:
         database.unfinished()
     elif what == "digest":
         database.digest()
+    elif what == "count":
+        database.count_on(number + 1)
+    elif what == "recount":
+        assert database.recount_on(number + 1)[1]
     elif what == "together":
         with database.transaction():
             database.write([entry(number)], time, "root", A)
@@ -628,6 +647,8 @@ def test_quick_commits_end_in_the_same_state_as_those_of_sqlite(
             perform(plain, step)
             assert database.vector() == plain.vector()
         assert database.digest() == plain.digest()
+        # The one that is under way, and one without changes in between.
+        assert database.recount()
         assert database.recount()
         assert contents(database) == contents(plain)
         assert database.overruled() == plain.overruled()

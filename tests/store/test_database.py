@@ -1,6 +1,7 @@
 """Registers in SQLite: stamping, merging, answering in pages, and what belongs to one machine alone."""
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from beonss.errors import MalformedError, Refused, StoreError
 from beonss.store.answers import PAGE_BYTES
 from beonss.store.database import Database
 from beonss.store.failures import DiskFullError, UnusableStoreError
+from beonss.store.rows import fingerprint
 
 KEY = Key("f" * 32, "password")
 FIELDS = ("entry", "password", "member:x", "lock", "future")
@@ -282,6 +284,68 @@ def test_long_answers_are_cut_and_merged_as_short_ones_are(limit: int) -> None:
     assert whole.recount()
     assert whole.overruled() == single.overruled()
     assert whole.vector() == single.vector()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["count", "recount", "write", "undone", "merge", "other cluster", "anew", "adopt"]),
+            st.integers(0, 9),
+        ),
+        max_size=40,
+    ),
+    st.booleans(),
+)
+def test_a_count_in_slices_ends_with_what_one_in_one_go_finds(steps: list[tuple[str, int]], public: bool) -> None:
+    """Whatever is written, undone, or taken over between two slices."""
+    database = memory()
+    for number, (what, which) in enumerate(steps, 1):
+        key = Key(f"{which:032x}", FIELDS[which % len(FIELDS)])
+        if what == "count":
+            database.count_on(which % 3 + 1)
+        elif what == "recount":
+            assert database.recount_on(which % 3 + 1)[1], "nothing was changed behind our back"
+        elif what == "write":
+            write(database, b"%d" % number, key=key, wall=number)
+        elif what == "undone":
+            with suppress(Refused), database.transaction():
+                write(database, b"%d" % number, key=key, wall=number)
+                database.count_on(2)
+                database.recount_on(2)
+                raise Refused("x", "undone")
+        elif what == "merge":
+            database.merge([row(*key, b"%d" % number, time=which * 7 % 40, origin=B, sequence=number)])
+        elif what == "other cluster":
+            database._connection.execute(
+                "INSERT OR IGNORE INTO register VALUES (NULL, 'd', ?, 'entry', x'00', 1, 'a', 1, 'x', '{}')", (key[0],)
+            )
+        elif what == "anew":
+            held = list(contents(database).values())[which % 3 :]
+            database.conform({r.key: r.stamp for r in held}, [], {B: number})
+        else:
+            database.adopt([B], C)
+    found = [r for r in contents(database).values() if not public or is_public(r.key.field)]
+    oracle = sum(fingerprint(register) for register in found) % (1 << 256)
+    assert database.digest(public_only=public) == oracle.to_bytes(32, "big")
+    assert database.counted
+    assert database.recount()
+    assert database.recount()
+
+
+def test_a_row_changed_behind_our_back_is_found_by_a_recount_in_slices() -> None:
+    """Also if another one is changed meanwhile as it should be."""
+    database = memory()
+    for number in range(10):
+        write(database, b"x", key=Key(f"{number:032d}", "entry"))
+    database.digest()
+    database._connection.execute("UPDATE register SET value = x'00' WHERE object = ?", (f"{7:032d}",))
+    reached, right = database.recount_on(3)
+    while reached is not None:
+        assert right
+        write(database, b"y", key=Key(f"{reached % 5:032d}", "entry"))
+        reached, right = database.recount_on(3)
+    assert not right
+    assert database.recount(), "from now on it is what is there"
 
 
 def test_what_is_deleted_between_two_pages_ends_no_answer() -> None:

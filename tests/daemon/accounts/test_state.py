@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from support.registers import A, B, row, user_rows
@@ -147,6 +148,40 @@ def test_the_digest_is_not_compared_while_an_answer_is_half_here(accounts: Accou
     assert now(accounts.digest()) == ({}, b"")
     now(accounts.merge([], {A: 2}))
     assert len(now(accounts.digest())[1]) == 32
+
+
+def test_changes_are_made_between_the_slices_of_a_count() -> None:
+    """Each slice is a job of its own: whoever waits for a change does not wait for the whole count."""
+    machine = Machine()
+    accounts = machine.start()
+    create(accounts)
+    jobs: list[object] = []
+    count_on, size = machine.disk.count_on, 1
+
+    def sliced() -> int | None:
+        if len(jobs) == 1:
+            now(accounts.write([Change(Key("ab" * 16, "entry"), b"1")], "root@frodo"))
+        jobs.append(None)
+        return count_on(size)
+
+    machine.disk.count_on = sliced  # type: ignore[method-assign]
+    with mock.patch.object(Database, "count_on", lambda database: database.count_on()):
+        vector, digest = now(accounts.digest())
+    assert len(jobs) > 2
+    other = Machine().start()
+    for page in machine.disk.pages({}):
+        now(other.merge(page.rows, page.vector))
+    assert (vector, digest) == now(other.digest())
+
+
+def test_a_count_that_gets_no_further_is_given_up(accounts: Accounts) -> None:
+    """On a full disk nothing stays folded, and so nothing stays counted."""
+    create(accounts)
+    with mock.patch.object(Database, "count_on", return_value=7):
+        assert now(accounts.digest())[1] == b""
+    with mock.patch.object(Database, "recount_on", return_value=(7, True)):
+        assert now(accounts.recount())
+    assert now(accounts.digest())[1] != b""
 
 
 def test_a_disk_that_changed_behind_our_back_is_noticed() -> None:
