@@ -10,9 +10,9 @@ from beonss.net.pull_turns import PullTurns
 class Table:
     """Turns, and who may ask by now."""
 
-    def __init__(self, patience: float = 1.0) -> None:
+    def __init__(self, patience: float = 1.0, longest: float = 30.0) -> None:
         self.clock = Clock()
-        self.turns = PullTurns(self.clock, patience)
+        self.turns = PullTurns(self.clock, patience, longest)
         self.asking: list[str] = []
 
     def wait(self, who: str) -> None:
@@ -49,6 +49,23 @@ def test_whoever_is_silent_loses_its_turn_and_not_its_answer():
     assert table.asking == ["frodo", "gamgee"]
     table.turns.end("gamgee")
     assert table.asking == ["frodo", "gamgee", "fellowship"]
+
+
+def test_an_answer_that_comes_very_slowly_does_not_keep_the_others_away():
+    """Over a slow line everything may take an hour; the news of the others are not to come after that."""
+    table = Table(longest=10.0)
+    table.wait("frodo")
+    table.wait("gamgee")
+    for _ in range(19):
+        table.clock.advance(0.5)
+        table.turns.progress("frodo")
+    assert table.asking == ["frodo"]
+    table.clock.advance(0.5)
+    assert table.asking == ["frodo", "gamgee"]
+    table.turns.progress("frodo")
+    table.turns.end("frodo")
+    table.turns.end("gamgee")
+    assert table.clock.getDelayedCalls() == []
 
 
 def test_whoever_goes_while_it_waits_is_passed_over():
