@@ -18,11 +18,12 @@ from random import Random
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from beonss.core.replication.registers import Key
+from beonss.core.replication.registers import Key, Register
 from beonss.store.commits import GENERATION_BYTES, MAGIC, read_commit
 from beonss.store.commits_behind import PREFIX
 from beonss.store.database import LOST, Database
 from beonss.store.local import Scope
+from beonss.store.rows import COLUMNS, to_register
 
 Death = Literal["kill", "power"]
 SECTOR = 512
@@ -171,6 +172,12 @@ class Disk:
         copied.damaged = self.damaged
         copied.files = {name: StoredFile(bytes(file.data)) for name, file in self.files.items()}
         return copied
+
+    def registers(self) -> dict[Key, Register]:
+        """Return all registers of the process that runs; past the database's own way, which folds."""
+        assert self.database is not None
+        found = self.database._connection.execute(f"SELECT {COLUMNS} FROM register")
+        return {row.key: row for row in map(to_register, found)} | dict(self.database._unfolded.rows)
 
     def bytes(self) -> bytes:
         """Return everything that stands in the files, for looking for what must not."""

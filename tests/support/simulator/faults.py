@@ -199,6 +199,12 @@ def nodes_never_forget(patch: Patch) -> str:
     return "one master"
 
 
+def nodes_merge_page_by_page(patch: Patch) -> str:
+    """2: as if accounts could not exchange their names between two pages of an answer."""
+    patch.setattr(memorizing, "TOGETHER", 1)
+    return "nodes"
+
+
 def removed_masters_are_believed(patch: Patch) -> str:
     """11: as if whoever was a member once were one for ever."""
     names: dict[bytes, str] = {}
@@ -219,6 +225,8 @@ def removed_masters_are_believed(patch: Patch) -> str:
 
     patch.setattr(Roster, "name_of", known)
     patch.setattr(Roster, "joined", ever_joined)
+    # It goes on writing, too.
+    patch.setattr(Accounts, "halt", lambda *_: None)
     return "members"
 
 
@@ -359,6 +367,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     questions_acknowledge_what_is_not_committed: "left the buffer|not equal|was lost|unequal registers",
     incarnations_are_always_kept: "left the buffer|unequal registers|was lost|not equal",
     nodes_never_forget: "is not equal to the masters|a known user was forgotten",
+    nodes_merge_page_by_page: "a known user was forgotten",
     removed_masters_are_believed: "a removed master wrote",
     the_password_is_kept_beside_its_hash: "a password stands in plain in",
     passwords_are_logged: "a password stands in plain in the log",

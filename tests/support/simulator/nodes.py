@@ -4,11 +4,13 @@ What a node knows of users is held against what the master that it hears said: a
 unless that master does not serve it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
 
+from beonss.core.accounts.view import AccountView
 from beonss.core.cluster.members import Roster
 from beonss.core.replication.memorizing import Memorizing
 from beonss.core.replication.pulling import Page
@@ -56,6 +58,19 @@ class Link:
     heard: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a master knew at one moment.
+
+    Attributes:
+        serves: ids of the users it served.
+        holds: its registers.
+    """
+
+    serves: set[str]
+    holds: Mapping[Key, Register]
+
+
 class Node:
     """One node.
 
@@ -78,8 +93,8 @@ class Node:
         self.served: set[str] = set()
         self._drifted = False
         self._link: Link | None = None
-        #: What the master served when it cut the answer, and when it read each of its pages.
-        self._vouched: list[set[str]] = []
+        #: When the master cut the answer, and when it read each of its pages.
+        self._said: list[Said] = []
 
     # --- its process ---
 
@@ -119,14 +134,27 @@ class Node:
     def _look(self, why: str) -> None:
         """Check that nobody who was known is gone without a master's word."""
         serves = {user.id for user in self.accounts.view.users()}
-        # Masters that were apart gave one name or number to two accounts, and the node is the first to know of both:
-        # it serves the one that all masters will serve. What an only master has lost stands in nobody's way.
-        displaced = set() if self.alone else {loser for c in self.accounts.view.conflicts() for loser in c.losers}
-        for lost in self.served - serves - displaced:
+        if self.disk.dead:
+            return
+        for lost in self.served - serves:
             # After a restart too: what was being merged when the process died may be on the disk.
-            said = any(lost not in vouched for vouched in self._vouched)
-            assert said, f"a known user was forgotten by the node {self.name} with {why}"
+            said = any(lost not in said.serves for said in self._said)
+            assert said or self._displaced(lost), f"a known user was forgotten by the node {self.name} with {why}"
         self.served = serves
+
+    def _displaced(self, lost: str) -> bool:
+        """Say whether the node is the first to know of two accounts that got one name or number on masters apart.
+
+        It serves the one that all masters will serve. But what an only master has lost stands in nobody's way, and the
+        half of an answer is no reason.
+        """
+        mine = self.disk.registers()
+        for said in [] if self.alone else self._said:
+            newest = [row for key, row in said.holds.items() if key not in mine or row.beats(mine[key])]
+            view = AccountView([*mine.values(), *newest])
+            if lost not in {user.id for user in view.users()}:
+                return True
+        return False
 
     # --- the connection; this is what net/node_client.py and daemon/node_link.py do ---
 
@@ -188,7 +216,7 @@ class Node:
     def _asked(self, link: Link, number: int, question: Context, *, wait: bool) -> None:
         server = link.master
         if not wait:
-            self._answer(link, number, question, None, set())
+            self._answer(link, number, question, None, None)
             return
         waiting, life = server.accounts.changed_since(question, public_only=True), server.life
 
@@ -197,17 +225,17 @@ class Node:
                 waiting.callback(None)
 
         self.world.timeline.at(HEARTBEAT, heartbeat)
-        waiting.addCallback(lambda _: self._answer(link, number, question, None, set()))
+        waiting.addCallback(lambda _: self._answer(link, number, question, None, None))
         waiting.addErrback(lambda failure: None if failure.check(CancelledError) else self.world.failed(failure))
 
-    def _answer(self, link: Link, number: int, question: Context, more: object, cut: set[str]) -> None:
+    def _answer(self, link: Link, number: int, question: Context, more: object, cut: Said | None) -> None:
         world, server = self.world, link.master
-        serves = {user.id for user in server.accounts.view.users()}
-        cut = cut if more is not None else serves
+        said = Said({user.id for user in server.accounts.view.users()}, world.contents(server))
+        cut = cut or said
         limit = world.random.randint(1, 6)
         page = now(server.accounts.page(question, more, public_only=True, limit=limit))
         roster = server.membership.roster
-        world.exchange.send(server, self, lambda: self._heard(link, number, page, roster, [cut, serves]))
+        world.exchange.send(server, self, lambda: self._heard(link, number, page, roster, [cut, said]))
         if page.more is not None:
             life = server.life
 
@@ -217,7 +245,7 @@ class Node:
 
             world.timeline.at(world.random.uniform(0, 0.05), go_on)
 
-    def _heard(self, link: Link, number: int, page: Page, roster: Roster, vouched: list[set[str]]) -> None:
+    def _heard(self, link: Link, number: int, page: Page, roster: Roster, said: list[Said]) -> None:
         if link is not self._link or number != link.number:
             return
         self.membership.offer(roster.document, roster.acceptances.values())
@@ -227,7 +255,7 @@ class Node:
             return
         link.expected += 1
         link.heard = self.world.timeline.now
-        self._vouched = vouched if page.number == 0 else [*self._vouched, *vouched]
+        self._said = said if page.number == 0 else [*self._said, *said]
         anew = link.memorizing.anew
         rows = link.memorizing.take(page.rows, page.vector, self.accounts.view, self.accounts.vector, alone=self.alone)
         if rows is not None:

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from beonss.core.cluster.members import Roster
 from beonss.core.replication.registers import Key, Register
 from beonss.errors import StoreError
-from beonss.store.rows import COLUMNS, to_register
 from beonss.wire.documents import read_roster
 from support.simulator.checks import EPOCH_MS, USUAL_SKEW, Checks
 from support.simulator.disasters import YEAR_MS, Disasters
@@ -223,13 +222,9 @@ class World:
         database = machine.disk.database
         if machine.up and database is not None and not machine.disk.dead:
             # Asked for at every question: read again only after something was written.
-            unfolded = database._unfolded
-            state = (machine.disk.life, database._connection.total_changes, unfolded.puts)
+            state = (machine.disk.life, database._connection.total_changes, database._unfolded.puts)
             if machine.seen is None or machine.seen[0] is not database or machine.seen[1] != state:
-                # Read past the database's own way, which folds: looking must change nothing.
-                found = database._connection.execute(f"SELECT {COLUMNS} FROM register")
-                rows = {row.key: row for row in map(to_register, found)} | dict(unfolded.rows)
-                machine.seen = (database, state, rows)
+                machine.seen = (database, state, machine.disk.registers())
             return machine.seen[2]
         copied = machine.disk.copy(self.directory, f"{machine.disk.path.parent.name}-look")
         database = copied.open(self.office.cluster)
