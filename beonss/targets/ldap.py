@@ -28,7 +28,7 @@ from beonss.core.targets.delivery import (
 )
 from beonss.core.targets.edits import AccountEdit, Findings
 from beonss.store.crypt import crypt_form
-from beonss.targets.journal import Journal, Mark
+from beonss.targets.ldapmarks import PasswordMarks, value_mark
 from beonss.targets.ldapservers import AWAY, READ_ONLY, LdapServer, ServerOrder
 from beonss.targets.ldapwire import (
     ADD,
@@ -50,12 +50,6 @@ from beonss.targets.ldapwire import (
 #: Attributes that a filter compares with the whole login name.
 _NAMED = re.compile(r"\(\s*([A-Za-z][A-Za-z0-9-]*)\s*=\{name\}\)")
 DEFAULT_FILTER = "(&(objectClass=posixAccount)(uid={name}))"
-_SEEN = "seen"
-_EARLIER = "earlier"
-_MISSED = "missed"
-_RENEWED = "renewed"
-#: Marks of earlier passwords that are remembered for one account, two for each password.
-_REMEMBERED = 16
 #: draft-behera-ldap-password-policy: the control that tells of it, and the value that means "until an administrator".
 _PPOLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
 _FOR_GOOD = b"000001010000Z"
@@ -107,11 +101,7 @@ class LdapTarget:
         self.settings = settings
         self.name = settings.name
         self.mode: str = settings.mode
-        self._journal = Journal(settings.journal)
-        self._foreign: dict[str, str] = {}
-        #: Account id -> marks of values that the cluster gave it lately; filled by the reactor's thread.
-        self._recent: dict[str, tuple[str, ...]] = {}
-        self._reasserted: set[str] = set()
+        self._marks = PasswordMarks(settings.journal, settings.attribute, settings.takeover)
         self._order = ServerOrder(settings.server.uris)
 
     def remember(self, object_id: str, password: Password) -> None:
@@ -120,27 +110,15 @@ class LdapTarget:
         It may stand in the directory though this master never wrote or saw it there: another one was faster, and is
         gone. It is the cluster's all the same, and gives way to a later one.
         """
-        marks = {_mark(self._value(password, locked=locked)): None for locked in (False, True)}
-        kept = [value for value in self._recent.get(object_id, ()) if value not in marks]
-        self._recent[object_id] = tuple([*kept, *marks][-_REMEMBERED:])
-
-    def _earlier(self, state: UserState) -> set[str]:
-        """Return the marks of earlier passwords of an account, after noting those that came lately."""
-        kept = self._journal.get(_EARLIER, state.name)
-        old = kept.base.split(" ") if kept is not None and kept.base and kept.object == state.object else []
-        new = self._recent.pop(state.object, ())
-        marks = [*(value for value in old if value not in new), *new][-_REMEMBERED:]
-        if new and marks != old:
-            self._journal.record([(_EARLIER, state.name, Mark(state.object, " ".join(marks)))])
-        return set(marks)
+        self._marks.remember(object_id, [self._value(password, locked=locked) for locked in (False, True)])
 
     def conflicts(self) -> list[str]:
         """Return which users have a password there that is not ours, one sentence each."""
-        return [text for _, text in sorted(self._foreign.copy().items())]
+        return [text for _, text in sorted(self._marks.conflicts().items())]
 
     def reassert(self, names: Iterable[str] | None = None, *, shrink: bool = False) -> None:  # noqa: ARG002 - nothing is removed here
         """Let the next delivery overwrite foreign passwords of these users, or of all in conflict now; once each."""
-        self._reasserted.update(list(self._foreign) if names is None else names)
+        self._marks.reassert(names)
 
     # What somebody else wrote there, made ours because an administrator says so
 
@@ -153,7 +131,7 @@ class LdapTarget:
 
     def contested(self) -> tuple[str, ...]:
         """Return the users whose password there is not ours, as far as known."""
-        return tuple(sorted(self._foreign.copy()))
+        return tuple(sorted(self._marks.conflicts()))
 
     def look(self, adopt: Collection[str] | None = ()) -> tuple[str, ...]:  # noqa: ARG002 - only names count here
         """Return nothing: users are named by whoever asks."""
@@ -195,7 +173,7 @@ class LdapTarget:
 
     def close(self) -> None:
         """Close the journal."""
-        self._journal.close()
+        self._marks.close()
 
     def deliver(self, states: Sequence[State]) -> list[Outcome]:
         """Bring the passwords of ``states`` to the directory; one outcome per state, in their order.
@@ -212,7 +190,7 @@ class LdapTarget:
         for state in states:
             if isinstance(state, UserState):
                 # On disk before anything can fail: another master may write these there meanwhile, and die.
-                self._earlier(state)
+                self._marks.earlier(state)
         outcomes: list[Outcome] = []
         tries = len(self.settings.server.uris)
         while True:
@@ -241,17 +219,17 @@ class LdapTarget:
         found = self._find(connection, state.name)
         if isinstance(found, Outcome):
             # Leave to overwrite is not kept for an entry that is made one day.
-            self._reasserted.discard(state.name)
+            self._marks.forget_leave(state.name)
             return found
         attribute = self.settings.attribute
         want = self._value(state.password, locked=state.locked)
         values = found.attributes.get(attribute.lower(), ())
-        goal = _mark(want)
-        earlier = self._earlier(state)
+        goal = value_mark(want)
+        earlier = self._marks.earlier(state)
         if values == (want,):
-            self._settle(state, goal)
+            self._marks.settle(state, goal)
             return self._renew(connection, found, state) or DELIVERED
-        if not self._may_replace(state, values, goal, earlier):
+        if not self._marks.may_replace(state, values, goal, earlier):
             return self._conflict(state, found)
         if not state.locked and _FOR_GOOD in found.attributes.get("pwdaccountlockedtime", ()):
             # A new password would let its owner in again, where somebody decided otherwise.
@@ -260,10 +238,7 @@ class LdapTarget:
                 f"{self.settings.name}: {found.dn} is locked there (pwdAccountLockedTime); "
                 "it gets its password when it is unlocked there",
             )
-        kept = self._journal.get(attribute, state.name)
-        self._journal.record(
-            [(attribute, state.name, Mark(state.object, kept.base if kept is not None else None, goal))]
-        )
+        self._marks.begin(state, goal)
         changes: dict[str, Any] = {attribute: []}
         old = [value for value in values if value != want]
         if old:
@@ -282,7 +257,7 @@ class LdapTarget:
             second = connection.modify(found.dn, replaced, only=(attribute, values))
             result = result if second.code == UNWILLING else second
         if result.code == SUCCESS:
-            self._settle(state, goal)
+            self._marks.settle(state, goal)
             self._renewed(state)
             return self._let_in(connection, found, state) or DELIVERED
         return self._unwilling(found.dn, result)
@@ -298,12 +273,10 @@ class LdapTarget:
         day = state.password.changed
         if not self.settings.shadow or b"shadowaccount" not in classes or day is None:
             return None
-        kept = self._journal.get(_RENEWED, state.name)
-        ours = kept is not None and kept.base is not None and kept.object == state.object
-        if (day == 0) == (there == (b"0",)) or not (ours or day == 0):
+        if (day == 0) == (there == (b"0",)) or not (day == 0 or self._marks.is_renewal_ours(state)):
             return None
         if day == 0:
-            self._journal.record([(_RENEWED, state.name, Mark(state.object, "1"))])
+            self._marks.note_renewal(state)
         result = connection.modify(found.dn, {"shadowLastChange": [(REPLACE, [str(day)])]})
         if result.code != SUCCESS:
             return self._unwilling(found.dn, result)
@@ -312,9 +285,8 @@ class LdapTarget:
 
     def _renewed(self, state: UserState) -> None:
         """Forget that day 0 there is ours, where it is not any more."""
-        kept = self._journal.get(_RENEWED, state.name)
-        if kept is not None and kept.base is not None and state.password is not None and state.password.changed != 0:
-            self._journal.record([(_RENEWED, state.name, Mark(state.object, None))])
+        if state.password is not None and state.password.changed != 0:
+            self._marks.forget_renewal(state)
 
     def _let_in(self, connection: LdapConnection, found: Found, state: UserState) -> Outcome | None:
         """Take back that the directory wants yet another password (pwdMustChange): this one is its owner's choice."""
@@ -361,37 +333,12 @@ class LdapTarget:
             return Outcome("refused", f"{settings.name}: more than one entry for {name} below {settings.base}")
         return entries[0]
 
-    def _may_replace(self, state: UserState, values: tuple[bytes, ...], goal: str, earlier: set[str]) -> bool:
-        """Say whether everything in the attribute is ours, or given up to us."""
-        if state.name in self._reasserted:
-            return True
-        kept = self._journal.get(self.settings.attribute, state.name)
-        ours = {goal, *earlier} if kept is None else {goal, kept.base, kept.intent, *earlier}
-        foreign = [mark_ for mark_ in map(_mark, values) if mark_ not in ours]
-        if not foreign:
-            return True
-        if self.settings.takeover != "next-change" or (kept is not None and kept.base is not None):
-            return False
-        seen = self._journal.get(_SEEN, state.name)
-        if seen is None or seen.base != mark(*sorted(foreign)):
-            # First look: what is here came before us. It gives way to the next change, not to this one.
-            self._journal.record([(_SEEN, state.name, Mark(state.object, mark(*sorted(foreign)), goal))])
-            return False
-        return seen.intent != goal
-
-    def _settle(self, state: UserState, goal: str) -> None:
-        self._foreign.pop(state.name, None)
-        self._reasserted.discard(state.name)
-        done = Mark(state.object, goal)
-        if self._journal.get(self.settings.attribute, state.name) != done:
-            self._journal.record([(self.settings.attribute, state.name, done)])
-
     def _conflict(self, state: UserState, found: Found) -> Outcome:
         text = (
             f"{self.settings.name}: the password of {state.name} ({found.dn}) was set by somebody else and is left; "
             f"to overwrite it: beonss accounts reassert --target {self.settings.name} {state.name}"
         )
-        self._foreign[state.name] = text
+        self._marks.contest(state.name, text)
         return Outcome("conflict", text)
 
     def _unwilling(self, dn: str, result: Result) -> Outcome:
@@ -420,8 +367,7 @@ class LdapTarget:
     def _pending(self, state: State) -> Outcome:
         if isinstance(state, GroupState) or state.entry is None or state.password is None:
             return DELIVERED
-        kept = self._journal.get(self.settings.attribute, state.name)
-        if kept is not None and kept.base == mark(state.password.hash):
+        if self._marks.is_changed(state, mark(state.password.hash)):
             return DELIVERED
         return Outcome("refused", f"{self.settings.name}: pending for {state.name}: run cpasswd again")
 
@@ -441,17 +387,10 @@ class LdapTarget:
             outcome = Outcome("failed", str(error))
         except PermanentTargetError as error:
             outcome = Outcome("refused", str(error))
-        attribute, done = self.settings.attribute, Mark(state.object, mark(state.password.hash))
         if outcome.verdict == "delivered":
-            notes = [(attribute, state.name, done)]
-            if self._journal.get(_MISSED, state.name) is not None:
-                notes.append((_MISSED, state.name, Mark(state.object, None)))
-            self._journal.record(notes)
+            self._marks.changed(state, mark(state.password.hash))
         elif outcome.verdict == "failed" and self.settings.mode == "exop":
-            kept = self._journal.get(attribute, state.name)
-            if kept is not None and kept.base is not None and self._journal.get(_MISSED, state.name) is None:
-                # It has a password of ours, and the next time the old one here is not the one there.
-                self._journal.record([(_MISSED, state.name, Mark(state.object, "1"))])
+            self._marks.miss(state)
         return outcome
 
     def _change_as_user(self, state: UserState, old: bytes, new: bytes) -> Outcome:
@@ -483,7 +422,7 @@ class LdapTarget:
             LdapConnection(self.settings.server, bind_as=(dn, new), order=self._order),
         ):
             return DELIVERED
-        if self._journal.get(_MISSED, state.name) is None:
+        if not self._marks.missed(state.name):
             return Outcome("refused", why)
         with LdapConnection(self.settings.server, order=self._order) as connection:
             result = connection.modify_password(dn, None, new)
@@ -508,10 +447,6 @@ class _ElsewhereError(Exception):
         super().__init__(outcome.text)
         self.outcome = outcome
         self.seconds = seconds
-
-
-def _mark(value: bytes) -> str:
-    return mark(value.decode("utf-8", "surrogateescape"))
 
 
 def _is_spelled(found: Found, naming: Sequence[str], name: str) -> bool:

@@ -131,8 +131,8 @@ def test_after_an_outage_the_users_next_change_reaches_it_again(policed, make, n
     with monkeypatch.context() as patched:
         patched.setattr(policed, "plain", "ldap://127.0.0.1:1")
         away = make(mode="exop")
-        away._journal.close()
-        away._journal = target._journal
+        away._marks.close()
+        away._marks = target._marks
         assert away.change_as_user(state(name, hashed("3")), b"word two", b"word three").verdict == "failed"
     assert target.change_as_user(state(name, hashed("4")), b"word three", b"word four").verdict == "delivered"
     assert policed.lets_in(name, b"word four")

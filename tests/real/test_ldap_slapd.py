@@ -12,6 +12,7 @@ from beonss.core.targets.delivery import GroupState, PermanentTargetError, Tempo
 from beonss.targets import ldap as ldap_module
 from beonss.targets import ldapwire
 from beonss.targets.ldap import LdapSettings, LdapTarget
+from beonss.targets.ldapmarks import PasswordMarks
 from beonss.targets.ldapservers import READ_ONLY, ServerOrder, uri_problem
 from beonss.targets.ldapwire import REPLACE, LdapConnection, escaped
 
@@ -224,7 +225,7 @@ def test_a_crash_between_write_and_note_heals(slapd, make, name, monkeypatch):
     slapd.user(name)
     target = make()
     deliver(target, state(name, hashed("first")))
-    monkeypatch.setattr(LdapTarget, "_settle", lambda *_: None)
+    monkeypatch.setattr(PasswordMarks, "settle", lambda *_: None)
     deliver(target, state(name, hashed("second")))
     monkeypatch.undo()
     target.close()
