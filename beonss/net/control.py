@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
 from beonss.net.prompt import write_now
-from beonss.net.unixsocket import GivenPort, clear_stale_socket, peer_of
+from beonss.net.unixsocket import GivenPort, clear_path, peer_of
 from beonss.wire.control import OK, End, Event, LineBuffer, decode_request, encode_reply
 
 #: Tells the asker one thing: the name of an event and its data.
@@ -35,8 +35,6 @@ MAX_AHEAD = 16
 MAX_LINE_AHEAD = 65536
 #: The longest line of anybody but root: what they ask is short, and all of them together must not fill the memory.
 MAX_STRANGER_LINE = 65536
-#: Bytes in the path of a UNIX socket (unix(7), sun_path without its final NUL).
-MAX_PATH = 107
 
 
 class Peer:
@@ -399,13 +397,7 @@ def listen_control(
         handed: IListeningPort = GivenPort(given, factory, reactor)
         handed.startListening()
         return handed
-    if len(bytes(path)) > MAX_PATH:
-        raise ConfigurationError(f"{path}: is too long for a UNIX socket, at most {MAX_PATH} bytes (unix(7))")
-    try:
-        path.parent.mkdir(mode=0o755, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{path.parent}: cannot be made for the control socket: {error.strerror}") from None
-    clear_stale_socket(path)
+    clear_path(path, "control socket")
     try:
         return reactor.listenUNIX(str(path), factory, mode=mode)
     except (CannotListenError, OSError) as error:

@@ -35,7 +35,7 @@ from zope.interface import implementer
 
 from beonss.errors import ConfigurationError, MalformedError, Unavailable
 from beonss.net.pam import PamDoor
-from beonss.net.unixsocket import GivenPort, Peer, clear_stale_socket, peer_of
+from beonss.net.unixsocket import GivenPort, Peer, clear_path, peer_of
 from beonss.wire.nslcd import Query, Request, RequestReader, action_of
 from beonss.wire.nslcd_answer import Answers
 
@@ -43,8 +43,6 @@ from beonss.wire.nslcd_answer import Answers
 PIECE: Final = 16 * 1024
 #: Connections that may wait to be accepted; the kernel takes at most net.core.somaxconn (4096 since Linux 5.4).
 BACKLOG: Final = 4096
-#: Longest path that struct sockaddr_un holds with its final NUL (unix(7)).
-MAXIMUM_PATH: Final = 107
 #: Connections accepted in one turn of the reactor.
 _ACCEPTS: Final = 50
 #: Seconds between two lines in the log about dropped connections: any local user can cause them.
@@ -400,13 +398,7 @@ def listen_nslcd(
         handed.startListening()
         factory.listens_on(handed)
         return handed
-    if len(bytes(path)) > MAXIMUM_PATH:
-        raise ConfigurationError(f"{path}: is too long for a UNIX socket, at most {MAXIMUM_PATH} bytes (unix(7))")
-    try:
-        path.parent.mkdir(mode=0o755, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{path.parent}: cannot be made for the nslcd socket: {error.strerror}") from None
-    clear_stale_socket(path)
+    clear_path(path, "nslcd socket")
     try:
         port = _Door(path, factory, reactor)
         port.startListening()

@@ -6,12 +6,15 @@ import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import tcp
 from twisted.internet.unix import Port
 
 from beonss.errors import ConfigurationError
+
+#: Bytes of a socket's path at the most (unix(7), sun_path without its final NUL).
+MAX_PATH: Final = 107
 
 _UCRED = struct.Struct("3i")
 
@@ -43,6 +46,25 @@ def peer_of(transport: Any) -> Peer:
     pid, uid, gid = _UCRED.unpack(raw)
     # The kernel's numbers are unsigned; 2**32 - 1 stands for "not known".
     return Peer(pid, uid & 0xFFFFFFFF, gid & 0xFFFFFFFF)
+
+
+def clear_path(path: Path, purpose: str) -> None:
+    """Have a socket be able to listen at a path: make its directory, mode 0755, and remove what a dead daemon left.
+
+    Args:
+        path: of the socket.
+        purpose: which socket it is, for people.
+
+    Raises:
+        ConfigurationError: the path cannot be used, or another daemon listens there.
+    """
+    if len(bytes(path)) > MAX_PATH:
+        raise ConfigurationError(f"{path}: is too long for a UNIX socket, at most {MAX_PATH} bytes (unix(7))")
+    try:
+        path.parent.mkdir(mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path.parent}: cannot be made for the {purpose}: {error.strerror}") from None
+    clear_stale_socket(path)
 
 
 def clear_stale_socket(path: Path) -> None:
