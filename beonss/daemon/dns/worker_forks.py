@@ -203,6 +203,12 @@ class Forks:
         self._silent = 0
         if message.kind == "started":
             self.pids[message.number("number")] = message.number("pid")
+        elif message.kind == "failed":
+            log.error(
+                "DNS: the system allows no process {number}: {error}; allow more processes or open files",
+                number=message.number("number"),
+                error=str(message.fields.get("error")),
+            )
         elif message.kind == "ended":
             status = message.fields.get("status")
             self._ended(message.number("pid"), status if isinstance(status, int) else 0)

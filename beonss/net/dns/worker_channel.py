@@ -6,7 +6,7 @@ a line of JSON with the word ``is`` and fields, and after it perhaps bytes as th
 
 From the daemon to the process that forks (:mod:`beonss.net.dns.worker_forks`), and back::
 
-    start {number} + channel    ->   started {number, pid}
+    start {number} + channel    ->   started {number, pid}, or failed {number, error}
     kill {pid}                  ->   ended {pid, status}
                                      alive         once a second
 

@@ -6,6 +6,7 @@ others, and knows nothing but what its channel tells. See decision 0029.
 """
 
 import contextlib
+import errno
 import gc
 import os
 import selectors
@@ -86,11 +87,18 @@ class ForkServer:
 
     def _start(self, message: Message) -> None:
         number = message.number("number")
-        (descriptor,) = message.take()
-        pid = os.fork()
+        if not message.descriptors:
+            self._tell("failed", number=number, error=os.strerror(errno.EMFILE))
+            return
+        descriptor = message.descriptors[0]
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # The channel is closed with the message, so the daemon learns that there is no process, and tries again.
+            self._tell("failed", number=number, error=error.strerror)
+            return
         if pid == 0:
             _be_child(lambda: self._become(descriptor, number))
-        os.close(descriptor)
         self._children.add(pid)
         self._tell("started", number=number, pid=pid)
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
 
 from beonss.daemon.dns import worker_forks
 from beonss.daemon.dns.worker_forks import AGAIN, DEAD, NEVER, STEADY, Forks, buried
@@ -190,3 +191,16 @@ def test_burying_tells_whether_it_has_ended():
     assert found == [True, True, False]
     child.kill()
     child.wait()
+
+
+def test_what_the_system_does_not_allow_is_in_the_log(bench):
+    found = []
+    globalLogPublisher.addObserver(found.append)
+    try:
+        bench.say("failed", number=5, error="Resource temporarily unavailable")
+    finally:
+        globalLogPublisher.removeObserver(found.append)
+    assert [formatEvent(event) for event in found] == [
+        "DNS: the system allows no process 5: Resource temporarily unavailable; allow more processes or open files"
+    ]
+    assert bench.forks.lost == 0

@@ -14,6 +14,7 @@ from support.requires import missing
 
 from beonss.errors import ConfigurationError
 from beonss.net.dns.worker_channel import channel_pair
+from beonss.net.dns.worker_forks import ForkServer as ForkingServer
 from beonss.net.dns.worker_forks import fork_off
 
 # Children say that they are there and then do what their number says.
@@ -183,6 +184,32 @@ def test_the_real_one_starts_by_itself():
     assert dict(message.fields) == {"pid": pid, "status": 0}
     ours.close()
     assert process.wait(timeout=30) == 0
+
+
+def test_where_no_more_processes_are_allowed_it_says_so_and_lives_on(monkeypatch):
+    """The channel is closed, as if a process had ended at once; the same where there is no room for the channel."""
+
+    def fork():
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    ours, its = channel_pair()
+    server = ForkingServer(its, lambda channel, number: 0)
+    channel, other = channel_pair()
+    try:
+        ours.send("start", descriptors=[other.fileno()], number=5)
+        other.close()
+        ours.send("start", number=6)
+        assert server._obey()
+        channel.wait(10)
+        assert channel.receive() is None
+        told = [ours.receive() for _ in range(2)]
+        assert [(each.kind, each.number("number")) for each in told] == [("failed", 5), ("failed", 6)]
+        assert told[0].fields["error"] == os.strerror(errno.EAGAIN)
+        assert told[1].fields["error"] == os.strerror(errno.EMFILE)
+    finally:
+        for each in (ours, its, channel, server._signals, server._waker):
+            each.close()
 
 
 def test_where_no_more_processes_are_allowed_the_start_says_so(monkeypatch):
