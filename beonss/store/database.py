@@ -9,9 +9,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from beonss.core.accounts.entries import AGING, PASSWORD, is_public
+from beonss.core.accounts.entries import is_public
 from beonss.core.replication.packed import Cells
-from beonss.core.replication.publication import DESCRIPTION
 from beonss.core.replication.registers import (
     ABSENT,
     MAX_TIME,
@@ -24,7 +23,6 @@ from beonss.core.replication.registers import (
     Stamp,
     check_register,
     check_vector,
-    concurrent,
     is_incarnation,
     next_context,
     next_time,
@@ -37,6 +35,7 @@ from beonss.store.digests import COUNTED, Count
 from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError, translated
 from beonss.store.local import Scope
 from beonss.store.opening import file_system_magic
+from beonss.store.overruled import Overruled
 from beonss.store.rows import COLUMNS, Packing, to_register, to_row
 from beonss.store.unfolded import Unfolded
 from beonss.wire.packing import pack
@@ -116,7 +115,6 @@ class Database(AnsweringDatabase):
         self._durable_vector: dict[str, int] = {}
         # The incarnation written with, and its highest number; None when that has to be looked up.
         self._written: tuple[str, int] | None = None
-        self._contested: set[Key] = set()
         try:
             super().__init__(path, cluster, scope=scope, durable=durable, magic=magic)
             self._open(quick=quick and durable, commit_file=commit_file)
@@ -129,9 +127,7 @@ class Database(AnsweringDatabase):
     def _open(self, *, quick: bool, commit_file: Callable[[Path], CommitFile]) -> None:
         self._vector = self._read_vector()
         self._stored_vector = self._durable_vector = dict(self._vector)
-        # Where something may stand in the table "overruled": most writes need not look. Keys are never taken out, so
-        # that a rollback cannot make it wrong.
-        self._contested = {register.key for register in self.overruled()}
+        self._overruled = Overruled(self._connection, self.cluster)
         try:
             self._recover(quick=quick, commit_file=commit_file)
         except BaseException:
@@ -454,10 +450,10 @@ class Database(AnsweringDatabase):
         time = next_time(min(max(wall_ms, 0), MAX_WALL), old)
         if time > MAX_TIME:
             raise StoreError(f"register {key.object}/{key.field} has the highest possible stamp and cannot be written")
-        loser = self._overruled_at(key)
+        loser = self._overruled.at(key)
         context = next_context(*(seen for seen in (old, loser) if seen is not None))
         if loser is not None:
-            self._drop_overruled(key)
+            self._overruled.drop(key, self._begin)
         return Register(key, change.value, number._replace(time=time), author, context)
 
     def merge(self, rows: Iterable[Register], vector: Context | None = None) -> list[Register]:
@@ -509,7 +505,7 @@ class Database(AnsweringDatabase):
         if old is None:
             return True
         if self.scope == "all":
-            self._note_overruled(old, row)
+            self._overruled.note(old, row, self._begin)
         return row.beats(old)
 
     def _held(self, keys: Sequence[Key]) -> dict[Key, Register]:
@@ -563,6 +559,10 @@ class Database(AnsweringDatabase):
                 "SELECT origin, sequence FROM vector WHERE cluster = ?", (self.cluster,)
             ).fetchall()
         )
+
+    def overruled(self) -> list[Register]:
+        """Return the last concurrent write that lost of each register (:mod:`beonss.store.overruled`)."""
+        return self._overruled.all()
 
     # --- all of them ------------------------------------------------------------------------------------------------
 
@@ -661,50 +661,3 @@ class Database(AnsweringDatabase):
             self._move_vector({stamp.origin: 0 for stamp in stamps.values()})
             self._move_vector(vector)
             self._count = self._recount = self._written = None
-
-    # --- concurrent writes that lost ---------------------------------------------------------------------------------
-
-    def overruled(self) -> list[Register]:
-        """Return the last concurrent write that lost of each register, until somebody who saw both writes.
-
-        Of a password nothing is kept but that it was written, when and by whom. The description's register is among
-        them, though nodes do not get it.
-        """
-        rows = self._connection.execute(
-            f"SELECT {COLUMNS} FROM overruled WHERE cluster = ? ORDER BY object, field",  # noqa: S608 - constants
-            (self.cluster,),
-        )
-        return [to_register(row) for row in rows]
-
-    def _overruled_at(self, key: Key) -> Register | None:
-        if key not in self._contested:
-            return None
-        row = self._connection.execute(
-            f"SELECT {COLUMNS} FROM overruled WHERE cluster = ? AND object = ? AND field = ?",  # noqa: S608
-            (self.cluster, *key),
-        ).fetchone()
-        return None if row is None else to_register(row)
-
-    def _note_overruled(self, old: Register, new: Register) -> None:
-        known = self._overruled_at(old.key)
-        winner, loser = (new, old) if new.beats(old) else (old, new)
-        if known is not None and winner.saw(known):
-            self._drop_overruled(old.key)
-        # Hashes that lost are not kept, only that and whose; and the same value written twice is nothing to show.
-        field = old.key.field
-        shown = is_public(field) or field in {PASSWORD, AGING} or old.key == DESCRIPTION
-        if field == PASSWORD:
-            loser = Register(loser.key, b"", loser.stamp, loser.author, loser.context)
-        if shown and concurrent(old, new) and old.value != new.value:
-            self._contested.add(old.key)
-            self._begin()
-            self._connection.execute(
-                f"INSERT OR REPLACE INTO overruled (cluster, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (self.cluster, *to_row(loser)),
-            )
-
-    def _drop_overruled(self, key: Key) -> None:
-        self._begin()
-        self._connection.execute(
-            "DELETE FROM overruled WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
-        )
