@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -114,6 +115,9 @@ def test_zone_files_are_those_that_were_read_or_they_are_not(tmp_path):
     paths[1].mkdir()
     assert not read.would_be_read(tmp_path)
     paths[1].rmdir()
+    os.mkfifo(paths[1])
+    assert not read.would_be_read(tmp_path)
+    paths[1].unlink()
     paths[1].write_bytes(b"x A 10.0.0.1\n")
     assert read.would_be_read(tmp_path)
     # Without any it does not matter where the description lies.

@@ -38,6 +38,16 @@ def test_a_file_that_is_missing_is_named_where_it_is_written(tmp_path):
     assert "static.zone: cannot be read: No such file or directory" in text
 
 
+@pytest.mark.parametrize("kind", ["fifo", "directory"])
+def test_nobody_waits_for_what_is_no_file(tmp_path, kind):
+    described = naming(tmp_path)
+    path = tmp_path / "static.zone"
+    path.unlink()
+    os.mkfifo(path) if kind == "fifo" else path.mkdir()
+    ((_, _, text),) = refusal(load_overlay, described, tmp_path)
+    assert "static.zone: cannot be read: " in text
+
+
 def test_mistakes_in_files_are_named_with_their_own_lines(tmp_path):
     described = naming(tmp_path)
     (tmp_path / "more.zone").write_text("\nbad A 1.2.3\n")
