@@ -48,8 +48,10 @@ class AuditTrail:
                 return
         try:
             self._audit.record(event, user=user, source=str(source), **fields)
-        except StoreError:
-            self.log.failure("an audit line is lost: {event} of {user}", event=event, user=user)
+        except StoreError as error:
+            self.log.error(
+                "an audit line is lost: {event} of {user}: {error}", event=event, user=user, error=str(error)
+            )
 
     def record_all(
         self, event: str, source: Source | str, lines: Iterable[Mapping[str, Field]], **fields: Field
@@ -58,8 +60,8 @@ class AuditTrail:
         every = {"source": str(source), **fields}
         try:
             self._audit.record_all(event, [{**line, **every} for line in lines])
-        except StoreError:
-            self.log.failure("audit lines are lost: {event}", event=event)
+        except StoreError as error:
+            self.log.error("audit lines are lost: {event}: {error}", event=event, error=str(error))
 
 
 class News:

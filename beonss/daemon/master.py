@@ -362,7 +362,11 @@ class Master:
     def alarms(self) -> list[str]:
         """Return what an administrator should look at, besides single accounts."""
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
-        alarms += [text for text in (self.accounts.lost, self._upkeep.alarm, self.passwords.problem()) if text]
+        alarms += [
+            text
+            for text in (self.accounts.lost, self._upkeep.alarm, self.audit.problem, self.passwords.problem())
+            if text
+        ]
         alarms += [*self.publication.alarms(), *self.dns.alarms(), *self.presence.alarms()]
         if self.in_force.spec is None:
             alarms.append(f"{self.name} is not among the masters of the description: nobody is sent here")

@@ -4,6 +4,7 @@ The file is appended to only, mode 0600, and may be moved away at any time (logr
 of that name. It never holds a password or a hash: what may be said is a fixed list of fields.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -36,10 +37,14 @@ class AuditLog:
         path: the file; made with mode 0600 where it is missing.
         clock: wall clock, seconds since the epoch.
         machine: name of this master, put into each line.
+
+    Attributes:
+        problem: why the last line could not be written; empty if it was.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float], machine: str) -> None:
         self.path = path
+        self.problem = ""
         self._clock = clock
         self._machine = machine
 
@@ -63,18 +68,24 @@ class AuditLog:
         }
         data = b"".join(_line(first, fields) for fields in lines)
         try:
-            # Opened each time: after a rotation the next line is in the new file, and nothing is held open.
-            descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-            try:
-                # One write: lines of several processes do not mix (O_APPEND, open(2)).
-                if os.write(descriptor, data) != len(data):
-                    raise StoreError(f"{self.path}: the audit log took only part of a line; the disk is full")
-            finally:
-                os.close(descriptor)
+            self._append(data)
         except OSError as error:
-            raise StoreError(f"{self.path}: the audit log cannot be written: {error.strerror}") from None
+            self.problem = f"{self.path}: the audit log cannot be written: {error.strerror}"
+            raise StoreError(self.problem) from None
+        self.problem = ""
+
+    def _append(self, data: bytes) -> None:
+        # Opened each time: after a rotation the next line is in the new file, and nothing is held open.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            # One write: lines of several processes do not mix (O_APPEND, open(2)).
+            written = os.write(descriptor, data)
+            if written != len(data):
+                # The next line would go on in the middle of this one.
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ from beonss.core.replication.registers import (
     next_time,
 )
 from beonss.errors import MalformedError, Refused, StoreError
-from beonss.store.answers import ASKED, AnsweringDatabase
+from beonss.store.answers import ASKED
 from beonss.store.commits import GENERATION_BYTES, CommitFile, Commits, DiskFile, read_commit
 from beonss.store.conforming import conform
-from beonss.store.digests import COUNTED, Count
+from beonss.store.counting import CountingDatabase
 from beonss.store.failures import BrokenStoreError, DiskFullError, UnusableStoreError, translated
 from beonss.store.local import Scope
 from beonss.store.opening import file_system_magic
@@ -52,8 +52,6 @@ FOLD_ROWS = 2000
 FOLD_AT_ONCE = 256
 #: Rows in one statement: the interpreter's lock changes hands once for each statement. SQLite 3.34 takes 32,766 values.
 _ROWS_TOGETHER = 100
-#: Rows that are counted at once for the digests, some milliseconds.
-COUNT_AT_ONCE = 2000
 _UPSERT = (
     f"INSERT INTO register (cluster, {COLUMNS}) VALUES {{}}"  # noqa: S608 - constants
     " ON CONFLICT (cluster, object, field) DO UPDATE SET value = excluded.value, time = excluded.time,"
@@ -72,7 +70,7 @@ _UPSERT_ONE = _UPSERT.format("(?, ?, ?, ?, ?, ?, ?, ?, ?)")
 _UPSERT_TOGETHER = _UPSERT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * _ROWS_TOGETHER))
 
 
-class Database(AnsweringDatabase):
+class Database(CountingDatabase):
     """A cluster's registers on this machine; implements :class:`beonss.core.replication.pulling.Replica`.
 
     Takes the arguments of :class:`~beonss.store.local.LocalDatabase`, is as little thread-safe, and two more:
@@ -105,9 +103,6 @@ class Database(AnsweringDatabase):
         self._puts_before = 0
         # Named in the tables by the transaction that is under way.
         self._generation: bytes | None = None
-        # What is kept of the digests, and what is counted beside it to be compared.
-        self._count: Count | None = None
-        self._recount: Count | None = None
         self._vector: dict[str, int] = {}
         # What the table "vector" holds, and what is durable in it or in the file of commits: it is written once for
         # each commit, however many jobs moved it.
@@ -530,23 +525,7 @@ class Database(AnsweringDatabase):
         """Store registers, each over the one that is held so far."""
         for _, new in puts:
             self._unfolded.put(new)
-        if self._count is not None:
-            self._count = self._adjusted(self._count, puts)
-        if self._recount is not None:
-            self._recount = self._adjusted(self._recount, puts)
-
-    def _adjusted(self, count: Count, puts: Sequence[tuple[Register | None, Register]]) -> Count:
-        """Return a count after changes; of one that is under way those of rows that it has behind it."""
-        for old, new in puts:
-            if count.covers(None) or count.covers(self._identifier(new.key)):
-                count = count.changed(old, new)
-        return count
-
-    def _identifier(self, key: Key) -> int | None:
-        found = self._connection.execute(
-            "SELECT id FROM register WHERE cluster = ? AND object = ? AND field = ?", (self.cluster, *key)
-        ).fetchone()
-        return None if found is None else int(found[0])
+        self._changed(puts)
 
     def _move_vector(self, vector: Context) -> None:
         for origin, sequence in vector.items():
@@ -565,27 +544,6 @@ class Database(AnsweringDatabase):
         return self._overruled.all()
 
     # --- all of them ------------------------------------------------------------------------------------------------
-
-    def digest(self, *, public_only: bool = False) -> bytes:
-        """Return 32 bytes that are equal on replicas with equal registers; kept up to date with each write.
-
-        Replicas with equal vectors and no unfinished pull must have equal digests (drift; see
-        :func:`beonss.core.replication.pulling.drifted`).
-        """
-        while self.count_on() is not None:
-            pass
-        assert self._count is not None
-        return self._count.digest(public_only=public_only)
-
-    @property
-    def counted(self) -> bool:
-        """Whether :meth:`digest` has nothing to count any more."""
-        return self._count is not None and self._count.position is None
-
-    def count_on(self, rows: int = COUNT_AT_ONCE) -> int | None:
-        """Count on for the digests; return how far that is, None when it is done."""
-        self._count = self._counted_on(self._count, rows)
-        return self._count.position
 
     def unfinished(self) -> dict[str, int]:
         """Return the origins of which rows are here that the vector does not cover (yet), with the highest number.
@@ -620,35 +578,6 @@ class Database(AnsweringDatabase):
                 self._move_vector({incarnation: sequence})
             self._written = (incarnation, sequence)
         return adopted
-
-    def recount(self) -> bool:
-        """Read all registers for the digests anew instead of trusting what was kept; say whether that was right.
-
-        False means that the disk or the memory changed behind our back.
-        """
-        position, right = self.recount_on()
-        while position is not None:
-            position, right = self.recount_on()
-        return right
-
-    def recount_on(self, rows: int = COUNT_AT_ONCE) -> tuple[int | None, bool]:
-        """Do a slice of :meth:`recount`; return how far that is, None at the end, and what it then returns."""
-        self._recount = self._counted_on(self._recount, rows)
-        if self._recount.position is not None:
-            return self._recount.position, True
-        kept, self._count, self._recount = self._count, self._recount, None
-        return None, kept is None or kept.position is not None or kept == self._count
-
-    def _counted_on(self, count: Count | None, rows: int) -> Count:
-        count = count or Count()
-        if count.position is None:
-            return count
-        self.fold()
-        found = self._connection.execute(
-            f"SELECT {COUNTED} FROM register WHERE id > ? AND +cluster = ? ORDER BY id LIMIT ?",  # noqa: S608
-            (count.position, self.cluster, rows),
-        ).fetchall()
-        return count.on(found, last=len(found) < rows)
 
     def conform(self, stamps: Mapping[Key, Stamp], rows: Iterable[Register], vector: Context) -> None:
         """Hold exactly what another replica's answer held; see :mod:`beonss.store.conforming`."""

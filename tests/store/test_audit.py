@@ -1,6 +1,7 @@
 """The audit log: one line per try, private, appended, rotated under our hands, never with a secret."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,20 @@ def test_what_cannot_be_written_or_read_is_a_store_error(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError):
         AuditLog(tmp_path / "link", lambda: 0.0, "frodo").record("login")
+
+
+def test_a_line_that_found_no_room_leaves_nothing_for_the_next_to_go_on_in(log, monkeypatch):
+    """A full disk takes a part; and the alarm that it is full goes with the next line that is written."""
+    log.record("login", user="alice")
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
+        with pytest.raises(StoreError, match="cannot be written: No space"):
+            log.record("login", user="bob")
+    assert "No space" in log.problem
+    log.record("login", user="carol")
+    assert log.problem == ""
+    assert [line["user"] for line in read_on(log.path, None)[0]] == ["alice", "carol"]
 
 
 class TestReadingOn:

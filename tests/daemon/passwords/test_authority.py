@@ -683,10 +683,13 @@ def test_a_password_that_the_scheme_would_cut_short_is_not_taken(house):
     assert house.start(new=long[:72]).result.code == "ok"
 
 
-def test_an_audit_line_that_cannot_be_written_stops_no_login(house, logged_errors):
+def test_an_audit_line_that_cannot_be_written_stops_no_login_and_is_an_alarm(house):
     house.audit.path.mkdir()
     assert house.login().ok
-    assert len(logged_errors.flush(StoreError)) == 1
+    assert "cannot be written" in house.audit.problem
+    house.audit.path.rmdir()
+    assert house.login().ok
+    assert not house.audit.problem
 
 
 def test_while_the_daemon_stops_nothing_can_be_verified(house):
