@@ -53,6 +53,10 @@ def prove(naming: Naming, *, without: Collection[str] = (), budget: Budget | Non
     return proof.problems
 
 
+#: Two patterns, each by its place in the file and its text.
+_Pair = tuple[str, str, str, str]
+
+
 class _Enough(Exception):  # noqa: N818 - no error, but the end of a search
     """So many problems that looking for more helps nobody."""
 
@@ -67,7 +71,7 @@ class _Proof:
         # Patterns already refused: a pattern that is not one to one has no meaningful overlaps.
         self.refused: set[tuple[str, str]] = set()
         # Pairs already refused: one counterexample each is enough.
-        self.pairs: set[tuple[str, str, str, str]] = set()
+        self.pairs: set[_Pair] = set()
         # Blocks that describe the same members: reported as that, not again as names and addresses.
         self.blocks: set[tuple[int, int]] = set()
 
@@ -192,17 +196,22 @@ class _Proof:
                 text = f"makes the name {label}, which has a meaning of its own on every machine; use another pattern"
                 self.report(_place(origin[1], "name"), text)
 
+    def _open_pair(self, one: NamePiece | AddressSpan, two: NamePiece | AddressSpan) -> _Pair | None:
+        """Return what the pair of patterns is remembered by; None where nothing new can be found between them."""
+        pair = (one.interface.option, one.pattern.text, two.interface.option, two.pattern.text)
+        if pair in self.pairs or not self.refused.isdisjoint([pair[:2], pair[2:]]):
+            return None
+        return None if (id(one.block), id(two.block)) in self.blocks else pair
+
     def _compare_names(self, one: NamePiece, two: NamePiece) -> None:
         self.budget.spend()
-        key = (one.interface.option, one.pattern.text, two.interface.option, two.pattern.text)
-        if key in self.pairs or not self.refused.isdisjoint([key[:2], key[2:]]):
-            return
-        if (id(one.block), id(two.block)) in self.blocks:
+        pair = self._open_pair(one, two)
+        if pair is None:
             return
         name = common_name(one, two, self.budget)
         if name is None:
             return
-        self.pairs.add(key)
+        self.pairs.add(pair)
         first, second = (self._member_of_piece(piece, name) for piece in (one, two))
         piece = two if two.interface.line >= one.interface.line else one
         where = _place(piece.interface, "name" if piece.pattern is piece.interface.name else "aliases")
@@ -234,17 +243,15 @@ class _Proof:
 
     def _compare_addresses(self, one: AddressSpan, two: AddressSpan) -> None:
         self.budget.spend()
-        key = (one.interface.option, one.pattern.text, two.interface.option, two.pattern.text)
-        if key in self.pairs or not self.refused.isdisjoint([key[:2], key[2:]]):
-            return
-        if (id(one.block), id(two.block)) in self.blocks:
+        pair = self._open_pair(one, two)
+        if pair is None:
             return
         later = two.interface if two.interface.line >= one.interface.line else one.interface
         where = _place(later, "address")
         try:
             number = one.numbers.first_common(two.numbers, self.budget)
         except UndecidedError:
-            self.pairs.add(key)
+            self.pairs.add(pair)
             text = (
                 f"{one.pattern.text} (line {one.interface.line}) and {two.pattern.text} interleave so that it "
                 "cannot be shown that no address is given twice; use weights and ranges that line up"
@@ -255,7 +262,7 @@ class _Proof:
             return
         if number is None:
             return
-        self.pairs.add(key)
+        self.pairs.add(pair)
         first, second = (_member_text(span.rule, span.interface, _known(span.index(number))) for span in (one, two))
         address = address_of(one.pattern.version, number)
         self.report(where, f"{address} would be both {first} and {second}; make their addresses differ")
