@@ -7,7 +7,7 @@ Every mistake is told with its line, as for the cluster's description.
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,6 +110,18 @@ class _Reading:
     def at(self, path: Place, text: str) -> None:
         self.problems.append(Problem(self.filename, self.lines.line(path), shape.option(path), text))
 
+    def entries(self, document: Mapping[str, Any], kind: str) -> list[Any]:
+        """Return what stands under ``[[kind]]``, nothing where that is no array of tables."""
+        entries = document.get(kind, [])
+        if isinstance(entries, list):
+            return entries
+        self.at((kind,), f"must be an array of tables; write [[{kind}]]")
+        return []
+
+    def check_name(self, path: Place, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            self.at((*path, "name"), "must be 1 to 32 lower-case letters, digits, '_', '-' and '.'")
+
 
 def parse(
     data: bytes, filename: str, journals: Path, *, uid_floor: int = 1000, gid_floor: int = 1000
@@ -131,10 +143,7 @@ def parse(
     for name in document:
         if name not in {"target", "source"}:
             reading.at((name,), shape.unknown(name, ("target", "source")))
-    entries = document.get("target", [])
-    if not isinstance(entries, list):
-        reading.at(("target",), "must be an array of tables; write [[target]]")
-        entries = []
+    entries = reading.entries(document, "target")
     if not entries and not reading.problems and "source" not in document:
         reading.at((), "names no target; write [[target]], or start the master without --targets")
     settings: list[TargetSettings] = []
@@ -162,10 +171,7 @@ def parse_sources(
     """
     document, lines = _document(data, filename)
     reading = _Reading(filename, lines)
-    entries = document.get("source", [])
-    if not isinstance(entries, list):
-        reading.at(("source",), "must be an array of tables; write [[source]]")
-        entries = []
+    entries = reading.entries(document, "source")
     targets = document.get("target", [])
     names = {one.get("name") for one in targets if isinstance(one, dict)} if isinstance(targets, list) else set()
     made = []
@@ -192,8 +198,7 @@ def _source(
         reading.at((*path, *where), text)
     if model is None:
         return None
-    if not _NAME.fullmatch(model.name):
-        reading.at((*path, "name"), "must be 1 to 32 lower-case letters, digits, '_', '-' and '.'")
+    reading.check_name(path, model.name)
     server = _server(reading, path, model)
     return DirectorySettings(
         model.name,
@@ -253,8 +258,7 @@ def _target(
     if model is None:
         return None
     before = len(reading.problems)
-    if not _NAME.fullmatch(model.name):
-        reading.at((*path, "name"), "must be 1 to 32 lower-case letters, digits, '_', '-' and '.'")
+    reading.check_name(path, model.name)
     if isinstance(model, _Files):
         made: TargetSettings = _files(reading, path, model, journals, floors)
     elif isinstance(model, _Ldap):
