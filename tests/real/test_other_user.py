@@ -121,6 +121,8 @@ def test_nothing_of_root_is_left(cluster, frodo):
     processes = [frodo.process.pid, *children(frodo.process.pid)]
     assert len(processes) >= 3
     assert [pid for pid in processes if not is_powerless(pid)] == []
+    names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in processes[1:]}
+    assert names == {"beonss-dns", "beonss-dns1", "beonss-dns2"}
     shown = subprocess.run(
         ["ps", "-o", "user=", "-p", str(frodo.process.pid)], capture_output=True, text=True, check=True
     )

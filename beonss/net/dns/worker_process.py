@@ -7,6 +7,8 @@ from typing import Final
 
 #: As nice(1) counts; negative needs CAP_SYS_NICE. Answers cost little and should not wait for transfers and hashes.
 PRIORITY: Final = -10
+# prctl(2).
+_PR_SET_NAME: Final = 15
 
 
 def become_process(name: str, *, terminates: bool = False) -> None:
@@ -16,10 +18,21 @@ def become_process(name: str, *, terminates: bool = False) -> None:
         name: for ps(1), at most 15 characters.
         terminates: SIGTERM is left alone.
     """
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as comm:  # noqa: PTH123
-        comm.write(name)
+    _take_name(name)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     ignored = {signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM}
     for each in ignored - ({signal.SIGTERM} if terminates else set()):
         signal.signal(each, signal.SIG_IGN)
+
+
+def _take_name(name: str) -> None:
+    try:
+        with open("/proc/self/comm", "w", encoding="ascii") as comm:  # noqa: PTH123
+            comm.write(name)
+    except OSError:
+        # What /proc has of a process that has become another user is root's.
+        import ctypes  # noqa: PLC0415 - not for those that need no such detour
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode("ascii")), 0, 0, 0)
