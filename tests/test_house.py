@@ -87,6 +87,33 @@ def test_imports_go_one_way() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_two_modules_need_each_other() -> None:
+    """What is imported for its types alone counts too: whoever reads one of two such modules has to read both."""
+    files = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in sources()}
+    needs: dict[str, set[str]] = {}
+    for module, path in files.items():
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= (inner & files.keys()) or {node.module}
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+        needs[module] = found & files.keys() - {module}
+    circles = set()
+    for module, first in needs.items():
+        reached, ahead = set(), list(first)
+        while ahead:
+            one = ahead.pop()
+            if one not in reached:
+                reached.add(one)
+                ahead += needs[one]
+        if module in reached:
+            circles.add(module)
+    # A factory and what it makes.
+    assert circles == {"beonss.net.sync_port", "beonss.net.sync_server"}
+
+
 @pytest.mark.parametrize("module", ["cpasswd.main", "beonss.admin.main"])
 def test_commands_start_without_twisted(module: str) -> None:
     """A command that a person waits for does not load a reactor before it knows what it is to do."""
