@@ -17,7 +17,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 
 from beonss.daemon.dns.worker_counts import Sums, queries
-from beonss.daemon.dns.worker_forks import Forks, buried
+from beonss.daemon.dns.worker_first import FirstProcess
+from beonss.daemon.dns.worker_forks import Forks
 from beonss.daemon.dns.worker_places import HeldPlace
 from beonss.daemon.dns.worker_restarts import Restarts
 from beonss.errors import MalformedError
@@ -120,7 +121,7 @@ class DNSWorkers:
         self._tap: QueryTap | None = None
         self._stopping = False
         self._settled: list[tuple[int, Deferred[None]]] = []
-        self._early: list[tuple[Link, Callable[[], None]]] = []
+        self._early: FirstProcess | None = None
         # Of processes that are gone: in which place, until it is told how they ended; or the other way round.
         self._gone: OrderedDict[int, Restarts] = OrderedDict()
         self._reasons: OrderedDict[int, str] = OrderedDict()
@@ -178,13 +179,11 @@ class DNSWorkers:
             else:
                 self._received(self._held[0], process, message)
 
-        def lost() -> None:
+        def ended() -> None:
             self._sums.keep(process.counters)
-            self._early.clear()
-            buried(self._reactor, pid)
+            self._early = None
 
-        link = Link(self._reactor, channel, received, lost, "the first DNS process")
-        self._early.append((link, lambda: link.send("stop")))
+        self._early = FirstProcess(self._reactor, channel, pid, received, ended)
 
     def stop(self) -> Deferred[Any]:
         """End all processes once they have answered what arrived, and close the sockets; fires when that is done."""
@@ -405,8 +404,8 @@ class DNSWorkers:
                 self._settled.append((number, deferred))
 
     def _release_early(self) -> None:
-        for _, stop in self._early:
-            stop()
+        if self._early is not None:
+            self._early.release()
 
     def _kill_all(self) -> None:
         for held in self._held:
@@ -416,9 +415,9 @@ class DNSWorkers:
     def _stopped(self, late: Any) -> Deferred[Any]:
         if late.active():
             late.cancel()
-        for link, _ in self._early:
-            link.close()
         closing: list[Deferred[Any]] = [self._forks.stop()]
+        if self._early is not None:
+            closing.append(self._early.close())
         closing += [held.close() for held in self._held]
         closing.append(self._streams.close(TCPListener.GRACE))
         close_places(self._places)
