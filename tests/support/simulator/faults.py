@@ -34,6 +34,7 @@ from beonss.net.pull_turns import PullTurns
 from beonss.store import commits, database, local
 from beonss.store.commits import Commits
 from beonss.store.database import Database
+from beonss.store.digests import Count
 from beonss.targets import files
 from support.simulator.disks import CommitsOnDisk
 
@@ -63,6 +64,17 @@ def only_own_changes_are_delivered(patch: Patch) -> str:
 
     patch.setattr(Deliveries, "_committed", committed)
     return "targets"
+
+
+def what_was_counted_is_not_looked_at_again(patch: Patch) -> str:
+    """2: as if nothing changed while the digests are counted."""
+    original = Database._adjusted
+
+    def adjusted(self: Database, count: Count, puts: Sequence[tuple[Register | None, Register]]) -> Count:
+        return original(self, count, puts) if count.position is None else count
+
+    patch.setattr(Database, "_adjusted", adjusted)
+    return "network"
 
 
 def the_last_to_arrive_wins(patch: Patch) -> str:
@@ -352,6 +364,7 @@ def the_view_forgets_who_was_first(patch: Patch) -> str:
 FAULTS: dict[Callable[[Patch], str], str] = {
     vectors_move_with_every_page: "left the buffer|not equal|unequal registers",
     only_own_changes_are_delivered: "the files are not equal to the winner|not delivered",
+    what_was_counted_is_not_looked_at_again: "the digest kept is not|not equal|unequal registers",
     the_view_forgets_who_was_first: "the view is not that of the registers",
     the_last_to_arrive_wins: "went down|lost|not equal|left the buffer|unequal registers",
     stamps_are_the_wall_clock: "a change lost to what its writer had seen",

@@ -29,6 +29,8 @@ from support.simulator.timeline import Timeline
 
 #: Writes and syncs of a disk after which a machine may die in worlds with power cuts, at most.
 LONGEST_FUSE = 200
+#: Share of worlds in which digests are counted slice by slice, with changes in between, and how many slices.
+COUNTING, SLICES = 0.3, 80
 #: Lines of history that a failure shows.
 SHOWN = 25
 
@@ -125,6 +127,8 @@ class World:
         for node in self.nodes:
             self.timeline.at(self.random.uniform(0, 3), node.start)
         self._failed: list[BaseException] = []
+        # Its own: whoever counts nothing lives as before.
+        self._counting = Random(f"counting {seed}")
         members = [(f"m{number}", self.office.new_key()) for number in range(masters)]
         self.office.found(members)
         for name, key in members:
@@ -246,9 +250,21 @@ class World:
             for machine in self.random.sample(list(self.machines.values()), min(2, len(self.machines))):
                 self.timeline.at(self.random.uniform(2, 6), lambda machine=machine: self.disasters.back_up(machine))
                 self.timeline.at(self.random.uniform(9, seconds), lambda m=machine: self._restore(m))
+        for _ in range(SLICES if self._counting.random() < COUNTING else 0):
+            self.timeline.at(self._counting.uniform(0, seconds), self._count_on)
         for _ in range(misfortunes):
             self.timeline.at(self.random.uniform(1, seconds), self.disasters.strike)
         self.run(seconds)
+
+    def _count_on(self) -> None:
+        """Count a slice of somebody's registers for the digests, as a daemon with many of them does between jobs."""
+        one = self._counting.choice([*self.all_machines(), *self.nodes])
+        if one.up and one.disk.database is not None:
+            database, rows = one.disk.database, self._counting.randint(1, 5)
+            if not database.counted:
+                database.count_on(rows)
+            right = database.recount_on(rows)[1]
+            assert right or self.trouble.rot, "the digest kept is not that of the registers"
 
     def _restore(self, machine: Machine) -> None:
         if self.machines.get(machine.name) is machine:
