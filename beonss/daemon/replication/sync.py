@@ -13,7 +13,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,9 +22,10 @@ from beonss.core.cluster.members import Roster
 from beonss.core.replication.pulling import Acknowledged
 from beonss.core.replication.registers import Context, Stamp
 from beonss.daemon.accounts.state import Accounts
+from beonss.daemon.replication.acknowledgements import Acknowledgements
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.peers import PeerBook, PeerState
-from beonss.errors import BeonssError, ConfigurationError, Refused, StoreError, Unavailable
+from beonss.errors import BeonssError, ConfigurationError, Refused, Unavailable
 from beonss.net.asking import ConnectionBroken
 from beonss.net.calling import Caller
 from beonss.net.connection import Timing
@@ -44,8 +44,6 @@ from beonss.wire.sync import Heartbeat, Hello, Refusal, RosterUpdate
 
 #: Bytes of the largest description that fits into a frame.
 MAXIMUM_DESCRIPTION = 3 << 20
-#: Seconds between two writes of what the peers acknowledged; what is lost of it in a crash is only said again.
-REMEMBER = 5.0
 #: Callers that wait to be taken: after a power cut all nodes come at once.
 BACKLOG = 1024
 #: Seconds that another master may take to answer a request.
@@ -113,12 +111,8 @@ class Sync:
         self._signed: tuple[str, DescriptionDocument] | None = None
         self._duplicate = duplicate or accounts.halt
         self._callers: dict[str, Caller] = {}
-        self._known: dict[str, Acknowledged] = {}
-        self._unsaved: set[str] = set()
-        self._saving_fails = False
+        self._acknowledgements = Acknowledgements(reactor, accounts)
         self._drifted: set[str] = set()
-        self._saving = LoopingCall(self._save)
-        self._saving.clock = reactor
         self._acknowledge_listeners: list[Callable[[str], None]] = []
         self._pulled_listeners: list[Callable[[str, Context], None]] = []
         self._ports: list[IListeningPort] = []
@@ -161,11 +155,10 @@ class Sync:
 
     async def start(self) -> None:
         """Begin to call the other masters."""
-        self._known = await self.replica.acknowledged()
+        await self._acknowledgements.start()
         self._running = True
         self._unlisten.append(self.membership.listen(self._roster_changed))
         self._unlisten.append(self.replica.listen(self._moved))
-        self._saving.start(REMEMBER, now=False)
         self._roster_changed(self.membership.roster)
 
     async def stop(self) -> None:
@@ -179,9 +172,7 @@ class Sync:
         waiting += self.port.close_all("stopping")
         self._ports.clear()
         await DeferredList(waiting, consumeErrors=True)
-        if self._saving.running:
-            self._saving.stop()
-            await self._save()
+        await self._acknowledgements.stop()
 
     def _moved(self, _rows: object) -> None:
         for caller in self._callers.values():
@@ -309,9 +300,8 @@ class Sync:
         for name in set(self._callers) - others:
             self.log.info("{name} is no longer a member", name=name)
             self.book.remove(name)
-            self._known.pop(name, None)
             Deferred.fromCoroutine(self._callers.pop(name).stop()).addErrback(self._report, "ending a call")
-            forgotten = Deferred.fromCoroutine(self.replica.acknowledge(name, None))
+            forgotten = Deferred.fromCoroutine(self._acknowledgements.forget(name))
             forgotten.addErrback(self._report, "forgetting a peer")
         for member in roster.joined():
             if member.name not in others:
@@ -319,7 +309,7 @@ class Sync:
             if member.name in self._callers:
                 self.book.moved(member.name, member.endpoints)
                 continue
-            self.book.add(member.name, member.endpoints, self._known.get(member.name))
+            self.book.add(member.name, member.endpoints, self._acknowledgements.of(member.name))
             self._callers[member.name] = self._caller(member.name)
             self._callers[member.name].start()
         for connection in list(self.port.connections):
@@ -366,35 +356,6 @@ class Sync:
     def _report(self, failure: Any, what: str) -> None:
         self.log.failure("{what} failed", failure, what=what)
 
-    # -- what peers acknowledge, kept now and then
-
-    async def _save(self) -> None:
-        names, self._unsaved = self._unsaved, set()
-        failed = False
-        for name in sorted(names):
-            said = self._known.get(name)
-            if said is None:
-                # Removed from the member list since.
-                continue
-            try:
-                await self.replica.acknowledge(name, said)
-            except Exception as error:  # noqa: BLE001 - the next try has it again
-                self._unsaved.add(name)
-                if not (failed or self._saving_fails):
-                    # Once, until it works again: it is tried every few seconds.
-                    self._tell_unsaved(name, error)
-                failed = True
-        if names:
-            if self._saving_fails and not failed:
-                self.log.info("what the other masters acknowledge is kept again")
-            self._saving_fails = failed
-
-    def _tell_unsaved(self, name: str, error: Exception) -> None:
-        if isinstance(error, StoreError):
-            self.log.warn("keeping what {name} acknowledged failed: {error}", name=name, error=str(error))
-        else:
-            self.log.failure("keeping what {name} acknowledged failed", Failure(error), name=name)
-
     # -- our server side (Desk)
 
     def entered(self, connection: ServerConnection, name: str, hello: Hello) -> None:
@@ -434,8 +395,7 @@ class Sync:
         """Note what a member holds durably."""
         if not self.book.acknowledged(name, vector):
             return
-        self._known[name] = Acknowledged(incarnation, dict(vector))
-        self._unsaved.add(name)
+        self._acknowledgements.note(name, Acknowledged(incarnation, dict(vector)))
         for callback in list(self._acknowledge_listeners):
             callback(name)
 

@@ -13,7 +13,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from beonss.core.cluster.members import Member, MemberList, removed
 from beonss.core.replication.registers import Change, Context, Key, Register, covers
-from beonss.daemon.replication import peers, sync
+from beonss.daemon.replication import acknowledgements, peers
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.store.failures import DiskFullError
 from beonss.store.keys import new_identity
@@ -297,7 +297,7 @@ async def test_what_peers_acknowledged_outlives_a_restart() -> None:
 async def test_what_cannot_be_kept_is_told_once_and_tried_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a full disk: the log is not filled as well."""
     told: list[dict[str, Any]] = []
-    monkeypatch.setattr(sync, "REMEMBER", 0.02)
+    monkeypatch.setattr(acknowledgements, "REMEMBER", 0.02)
     async with running("frodo", "gamgee") as cluster:
         await until(lambda: all_reachable(cluster), "all reachable")
         frodo = cluster["frodo"]
