@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from beonss.core.zones.records import DomainName, Record, shown
+from beonss.core.zones.records import Address, DomainName, Record, shown
 from beonss.core.zones.transfer_access import NotifyTarget
 from beonss.wire.transfer import notify_message, notify_reply
 from beonss.wire.tsig import Key, Signer
@@ -41,7 +41,8 @@ class Notifier:
         reactor: the reactor.
         now: seconds since the epoch, for signatures.
         new_id: gives a random number of 16 bits, for each message.
-        sources: addresses of ours to send from, as secondaries know us by them; the first of each family counts.
+        sources: addresses of ours to send from, as secondaries know us by them; the first of each family counts that
+            the machine has, and from which that secondary can be reached.
 
     Attributes:
         heard: how many messages were answered.
@@ -56,7 +57,7 @@ class Notifier:
         self._new_id = new_id
         self._sources = sources
         self._keys: Mapping[DomainName, Key] = {}
-        self._ports: dict[int, Any] = {}
+        self._ports: dict[str, Any] = {}
         self._told: dict[tuple[NotifyTarget, DomainName], _Told] = {}
         self.heard = 0
         self.given_up = 0
@@ -133,18 +134,32 @@ class Notifier:
         if key is not None:
             message = Signer(key).sign(message, int(self._now()))
         try:
-            self._port(told.target.address.version).write(message, (str(told.target.address), told.target.port))
+            self._port(told.target.address).write(message, (str(told.target.address), told.target.port))
         except (OSError, CannotListenError) as error:
             if told.attempts == 1:
                 log.warn("DNS: cannot tell {target} of a change: {error}", target=str(told.target), error=str(error))
 
-    def _port(self, version: int) -> Any:
-        port = self._ports.get(version)
-        if port is None:
-            fitting = [source for source in self._sources if ip_address(source.partition("%")[0]).version == version]
-            interface = fitting[0] if fitting else "0.0.0.0" if version == 4 else "::"  # noqa: S104 - only to send
-            port = self._ports[version] = self._reactor.listenUDP(0, _Ear(self), interface=interface)
-        return port
+    def _port(self, target: Address) -> Any:
+        """Return a socket to send to a secondary from, at an address by which it knows us.
+
+        Raises:
+            CannotListenError: the machine has none of these now.
+        """
+        version = target.version
+        fitting = [source for source in self._sources if _fits(ip_address(source.partition("%")[0]), target)]
+        wildcard = "0.0.0.0" if version == 4 else "::"  # noqa: S104 - only to send
+        refused: CannotListenError | None = None
+        for interface in fitting or [wildcard]:
+            if interface not in self._ports:
+                try:
+                    self._ports[interface] = self._reactor.listenUDP(0, _Ear(self), interface=interface)
+                except CannotListenError as error:
+                    # An address that is still to come.
+                    refused = error
+                    continue
+            return self._ports[interface]
+        assert refused is not None
+        raise refused
 
     def _forget(self, which: tuple[NotifyTarget, DomainName]) -> None:
         told = self._told.pop(which, None)
@@ -167,3 +182,12 @@ class _Ear(DatagramProtocol):
 
 def _same(addr: tuple[str, int], target: NotifyTarget) -> bool:
     return ip_address(addr[0].partition("%")[0]) == target.address and addr[1] == target.port
+
+
+def _fits(source: Address, target: Address) -> bool:
+    """Say whether packets from one address may get to another: none leave the machine, or its link, from there."""
+    return (
+        source.version == target.version
+        and (target.is_loopback or not source.is_loopback)
+        and (target.is_link_local or not source.is_link_local)
+    )

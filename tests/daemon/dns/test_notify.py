@@ -43,10 +43,11 @@ class Reactor(Clock):
         self.sent = []
         self.ports = []
         self.broken = False
+        self.absent = set()
         self.keyring = {dns.name.from_text("ns1"): dns.tsig.Key("ns1", KEY.secret, dns.tsig.HMAC_SHA256)}
 
     def listenUDP(self, port, protocol, interface=""):
-        if self.broken:
+        if self.broken or interface in self.absent:
             raise CannotListenError(interface, port, OSError("no"))
         self.ports.append(Port(self, protocol, interface))
         return self.ports[-1]
@@ -161,3 +162,31 @@ def test_after_the_end_nothing_is_left(reactor, notifier):
     notifier.stop()
     assert all(port.closed for port in reactor.ports)
     assert not reactor.getDelayedCalls()
+
+
+@pytest.mark.parametrize(("target", "absent", "expected"), [
+    ("192.0.2.1", (), "10.5.0.1"), ("127.0.0.2", (), "127.0.0.1"), ("192.0.2.1", ("10.5.0.1",), "10.6.0.1"),
+    ("2001:db8::1", (), "fd00:5::1"), ("fe80::2", (), "fe80::1%eth0"), ("::1", (), "fd00:5::1"),
+    ("2001:db8::1", ("fd00:5::1",), None),
+])  # fmt: skip
+def test_it_is_sent_from_an_address_that_gets_there(reactor, target, absent, expected):
+    """Whatever the order of the options: nothing leaves the machine from its loopback address."""
+    sources = ["127.0.0.1", "10.5.0.1", "10.6.0.1", "fe80::1%eth0", "fd00:5::1"]
+    notifier = Notifier(reactor, now=lambda: NOW, new_id=lambda: 5, sources=sources)
+    reactor.absent.update(absent)
+    notifier.announce([soa()], [NotifyTarget(ip_address(target), 53, None)], {})
+    reactor.advance(0)
+    assert [port.interface for _, _, port in reactor.sent] == ([] if expected is None else [expected])
+    # It comes in the meantime.
+    reactor.absent.clear()
+    reactor.advance(INTERVALS[0])
+    assert reactor.sent[-1][2].interface == (absent[0] if absent else expected)
+    notifier.stop()
+
+
+def test_where_only_loopback_is_known_the_system_chooses(reactor):
+    notifier = Notifier(reactor, now=lambda: NOW, new_id=lambda: 5, sources=["127.0.0.1", "::1"])
+    notifier.announce([soa()], [ONE, TWO], {})
+    reactor.pump([0, 1])
+    assert [port.interface for port in reactor.ports] == ["0.0.0.0", "::"]
+    notifier.stop()
