@@ -39,7 +39,7 @@ from beonss.daemon.presence import Presence
 from beonss.daemon.replication.backup_operation import backup_operation
 from beonss.daemon.replication.booting import Booting
 from beonss.daemon.replication.description import Described, first_description
-from beonss.daemon.replication.description_operations import description_operations
+from beonss.daemon.replication.description_operations import DescriptionOperations
 from beonss.daemon.replication.member_operations import member_operations
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.publication import Publication
@@ -432,15 +432,15 @@ class Master:
                 state=self._settings.state,
             ),
             **edit_operations(self.edits, self.sources),
-            **description_operations(
+            **DescriptionOperations(
                 self._reactor,
-                self.publication,
-                self.sync,
-                self.membership,
+                publication=self.publication,
+                sync=self.sync,
+                membership=self.membership,
                 name=self.name,
                 settled=self.dns.answering.settled,
                 trail=self._trail,
-            ),
+            ).table(),
             **member_operations(self.membership, self._trail, self.name),
             **self._audit_reading.operations(),
             **query_log_operation(self._reactor, self.dns.queries),

@@ -209,23 +209,6 @@ class DescriptionOperations:
             await deferLater(self._reactor, _STEP, lambda: None)
 
 
-def description_operations(
-    reactor: Any,
-    publication: Publication,
-    sync: Sync,
-    membership: Membership,
-    *,
-    name: str,
-    settled: Callable[[], Awaitable[None]],
-    trail: AuditTrail,
-) -> Mapping[str, Operation]:
-    """Return the operations ``description``, ``description.check`` and ``description.apply``."""
-    operations = DescriptionOperations(
-        reactor, publication=publication, sync=sync, membership=membership, name=name, settled=settled, trail=trail
-    )
-    return operations.table()
-
-
 def _same(naming: Naming, publication: Publication) -> bool:
     now = publication.now
     return now.source == "cluster" and meaning(naming) == meaning(now.naming) and publication.overruled is None
