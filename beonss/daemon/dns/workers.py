@@ -40,7 +40,8 @@ log = Logger()
 WATCH: Final = 0.25
 #: Looks without a sign of life until the daemon answers in a place as well; a process gives one in each.
 QUIET: Final = 8
-#: Looks that a process has to begin until the daemon answers in its place, and until it is killed and replaced.
+#: Looks that a process has to begin until the daemon answers in its place, and until it is killed and replaced; the latter
+#: also for one that reads new zones.
 BEGUN: Final = 2
 NEVER: Final = 240
 #: Looks without a sign of life until a process is killed and replaced.
@@ -356,7 +357,9 @@ class DNSWorkers:
                 self._stand_in(held, True)
             elif process.listening:
                 self._stand_in(held, False)
-            if (process.silent >= DEAD or process.looks >= NEVER) and not process.killed:
+            # While it reads zones, which may hold a quarter of a million static records, it says nothing.
+            patience = DEAD if process.acknowledged >= self._zones_number else NEVER
+            if (process.silent >= patience or process.looks >= NEVER) and not process.killed:
                 log.error("DNS: process {number} gives no sign of life and is killed", number=process.number)
                 self._kill(held, process)
 

@@ -293,6 +293,34 @@ def test_one_that_gives_no_sign_of_life_is_stood_in_for_and_then_killed(bench):
     assert bench.forks.looks == QUIET + 1 + DEAD
 
 
+def test_one_that_reads_new_zones_has_time_for_it(bench):
+    """The daemon answers there meanwhile."""
+    bench.begin()
+    quick, slow = bench.processes
+    bench.serve(8)
+    quick.serve()
+    bench.tick(NEVER - 1, alive=[quick])
+    assert bench.ears()[0] == 1
+    assert bench.forks.killed == []
+    slow.serve()
+    bench.tick(1, alive=[quick])
+    assert bench.states() == [True, True]
+    # When it has them, silence is what it was.
+    bench.tick(DEAD, alive=[quick])
+    assert bench.forks.killed == [1002]
+
+
+def test_one_that_reads_new_zones_for_ever_is_replaced(bench):
+    bench.begin()
+    quick, slow = bench.processes
+    bench.serve(8)
+    quick.serve()
+    bench.tick(NEVER, alive=[quick])
+    assert bench.forks.killed == [1002]
+    assert len(bench.processes) == 3
+    slow.die()
+
+
 def test_one_that_lives_and_never_begins_is_stood_in_for_and_then_killed(bench):
     bench.serve()
     quick, lazy = bench.processes
