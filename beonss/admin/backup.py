@@ -7,8 +7,8 @@ import click
 
 from beonss import __version__
 from beonss.admin.asking import counted, when_text
-from beonss.admin.offline import opened
-from beonss.admin.options import control_option, refuse_both, stopped_option
+from beonss.admin.offline import opened, refuse_both, stopped_option
+from beonss.admin.options import control_option
 from beonss.errors import MalformedError
 from beonss.store.backup import BackupFile, Contents, state_files
 from beonss.store.control import ControlClient

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from beonss.admin.asking import counted, plain
-from beonss.admin.offline import opened
-from beonss.admin.options import control_option, refuse_both, stopped_option
+from beonss.admin.offline import opened, refuse_both, stopped_option
+from beonss.admin.options import control_option
 from beonss.core.accounts.exporting import group_record, user_record
 from beonss.core.accounts.records import batch_from_json
 from beonss.core.accounts.view import AccountView

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from beonss.admin.options import state_option
-from beonss.admin.signing import default_name, endpoints_of
+from beonss.admin.signing import default_name, endpoints_of, state_option
 from beonss.core.cluster.endpoints import Endpoint
 from beonss.core.cluster.members import Member, Roster, founded
 from beonss.core.names.naming import Naming

@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from beonss.admin.options import control_option, key_option, state_option, valid_option
-from beonss.admin.signing import endpoints_of, sign_and_publish
+from beonss.admin.options import control_option
+from beonss.admin.signing import endpoints_of, key_option, sign_and_publish, state_option
 from beonss.core.cluster.members import MemberList, Roster, invited
 from beonss.errors import ConfigurationError
 from beonss.store.keys import check_member_name
@@ -18,6 +19,7 @@ from beonss.wire.documents import MAXIMUM_ENDPOINTS, SECRET_BYTES, Token, invite
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([1-9][0-9]{0,4})([mhd])\Z")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _duration(text: str) -> int:
@@ -25,6 +27,13 @@ def _duration(text: str) -> int:
     if match is None:
         raise ConfigurationError(f"--valid {text!r} is no duration; write for example 30m, 24h or 7d")
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def valid_option(command: F) -> F:
+    """Add ``--valid``, for how long a token is good."""
+    return click.option(
+        "--valid", default="24h", show_default=True, metavar="DURATION", help="For how long: 30m, 24h, 7d."
+    )(command)
 
 
 @click.command(name="invite")

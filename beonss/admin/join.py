@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from beonss import __version__
-from beonss.admin.options import state_option
-from beonss.admin.signing import endpoints_of
+from beonss.admin.signing import endpoints_of, state_option
 from beonss.core.replication.publication import KEPT, Published, encode_published
 from beonss.errors import BeonssError, ConfigurationError, MalformedError, Refused, Unavailable
 from beonss.net.joining import Joined, OutcomeUnknown, join

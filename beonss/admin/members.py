@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from beonss.admin.invite import show_token, sign_invitation
-from beonss.admin.options import control_option, json_option, key_option, own_state_option, state_option, valid_option
-from beonss.admin.signing import endpoints_of, is_running, sign_and_publish
+from beonss.admin.invite import show_token, sign_invitation, valid_option
+from beonss.admin.options import control_option, json_option
+from beonss.admin.signing import endpoints_of, is_running, key_option, own_state_option, sign_and_publish, state_option
 from beonss.admin.terminal import terminal
 from beonss.core.cluster.members import MemberList, Roster, moved, removed, replaced
 from beonss.errors import ConfigurationError

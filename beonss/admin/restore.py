@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from beonss.admin.backup import show
-from beonss.admin.options import DEFAULT_STATE
+from beonss.admin.signing import DEFAULT_STATE
 from beonss.store.backup import examine, restore
 
 

@@ -1,9 +1,12 @@
-"""What ``beonss init``, ``invite``, ``join`` and ``members`` share: signing a list, and handing it out."""
+"""What ``beonss init``, ``invite``, ``join`` and ``members`` share: options, signing a list, and handing it out."""
 
 import base64
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
 
 from beonss.core.cluster.endpoints import SYNC_PORT, Endpoint, parse_endpoint
 from beonss.core.cluster.members import MemberList, Roster
@@ -12,6 +15,40 @@ from beonss.store.control import ControlClient
 from beonss.store.keys import check_member_name, load_cluster_key, load_roster, save_roster
 from beonss.store.statedirectory import CLUSTER_KEY, DirectoryInUse, holding
 from beonss.wire.documents import with_documents, write_members
+
+DEFAULT_STATE = "/var/lib/beonss"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def state_option(command: F) -> F:
+    """Add ``--state``."""
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_STATE,
+        show_default=True,
+        help="State directory of this master.",
+    )(command)
+
+
+def own_state_option(command: F) -> F:
+    """Add ``--state`` to a command of a group that has one of its own, which holds where this is not given."""
+    return click.option(
+        "--state",
+        "own_state",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="State directory of this master.",
+    )(command)
+
+
+def key_option(command: F) -> F:
+    """Add ``--cluster-key``."""
+    return click.option(
+        "--cluster-key",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="PATH",
+        help=f"The cluster's private key. Default: {CLUSTER_KEY} in the state directory.",
+    )(command)
 
 
 def endpoints_of(texts: tuple[str, ...]) -> tuple[Endpoint, ...]:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -51,7 +50,8 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def _written(path: Path, data: bytes, mode: int) -> Path:
     """Return a new file beside ``path`` that holds ``data``, flushed."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    # Not "secrets", which loads much for a start that has to be quick.
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
