@@ -14,7 +14,6 @@ from beonss.core.zones.records import ReplyCode
 from beonss.core.zones.zone import Zones
 from beonss.errors import ConfigurationError, Unavailable
 from beonss.net.dns import server as subject
-from beonss.net.dns.counters import SparingLog
 from beonss.net.dns.server import DNSServer, ReadyAnswers
 
 CLIENT = "10.5.2.3"
@@ -293,15 +292,6 @@ def test_an_identity_must_fit():
     assert addresses(answer(server, dns.message.make_query("ID.server", "TXT", "CH").to_wire())) == [
         '"' + "x" * 128 + '"'
     ]
-
-
-def test_a_sparing_log_counts_what_it_keeps_back():
-    now = 0.0
-    sparing = SparingLog(lambda: now)
-    assert [sparing.admits("a"), sparing.admits("a"), sparing.admits("b")] == [True, False, True]
-    now = 10.0
-    assert sparing.admits("a")
-    assert (sparing.held("a"), sparing.held("a")) == (1, 0)
 
 
 QUERIES = [
