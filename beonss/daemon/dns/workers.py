@@ -40,8 +40,8 @@ log = Logger()
 WATCH: Final = 0.25
 #: Looks without a sign of life until the daemon answers in a place as well; a process gives one in each.
 QUIET: Final = 8
-#: Looks that a process has to begin until the daemon answers in its place, and until it is killed and replaced; the latter
-#: also for one that reads new zones.
+#: Looks that a process has to begin until the daemon answers in its place, and until it is killed and replaced; so many
+#: as the latter it also has to read new zones.
 BEGUN: Final = 2
 NEVER: Final = 240
 #: Looks without a sign of life until a process is killed and replaced.
