@@ -364,7 +364,13 @@ class Master:
         alarms = [*self.sync.alarms.values(), *self.membership.alarms.values()]
         alarms += [
             text
-            for text in (self.accounts.lost, self._upkeep.alarm, self.audit.problem, self.passwords.problem())
+            for text in (
+                self.accounts.lost,
+                self.accounts.full,
+                self._upkeep.alarm,
+                self.audit.problem,
+                self.passwords.problem(),
+            )
             if text
         ]
         alarms += [*self.publication.alarms(), *self.dns.alarms(), *self.presence.alarms()]

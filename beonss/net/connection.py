@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from beonss.errors import MalformedError, PeerError
+from beonss.errors import MalformedError, PeerError, StoreError
 from beonss.net.prompt import push
 from beonss.net.tls import peer_key
 from beonss.wire.frames import MAXIMUM_FRAME, FrameReader
@@ -344,6 +344,12 @@ class Connection(Protocol):
             return
         if failure.check(PeerError):
             self._offended(failure.value)
+            return
+        if failure.check(StoreError):
+            # A full disk: tried again and again until there is room.
+            text = failure.getErrorMessage()
+            self.log.warn("what comes from another machine cannot be stored: {error}", error=text)
+            self.abort(f"this machine cannot store what comes: {text}")
             return
         self.log.failure("a sync connection failed; it is made anew", failure)
         if self.connected_now:

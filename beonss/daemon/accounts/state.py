@@ -25,6 +25,7 @@ from beonss.core.replication.registers import Change, Context, Register, covers
 from beonss.errors import StoreError, Unavailable
 from beonss.store.answers import Buffered
 from beonss.store.database import LOST, Database
+from beonss.store.failures import DiskFullError
 from beonss.store.garbage import uncollected
 from beonss.store.rows import Packing
 from beonss.store.writer import Jobs
@@ -50,6 +51,7 @@ class Accounts:
         vector: what this replica covers; always as committed.
         settled: whether the incarnation has been decided since the start (:meth:`settle`, or the first write).
         lost: for people: what the start found missing on the disk; empty if nothing.
+        full: for people: why the latest change found no room; empty once something was stored.
     """
 
     log = Logger()
@@ -91,6 +93,7 @@ class Accounts:
         self._stalled = Stalled()
         self.settled = False
         self.lost = ""
+        self.full = ""
         self.view = AccountView()
         self.vector: Mapping[str, int] = {}
 
@@ -309,6 +312,8 @@ class Accounts:
         moved = commit.vector != before
         if moved:
             self.vector = commit.vector
+        if rows or moved:
+            self._found_room()
         if rows or moved or not commit.whole:
             self._recent.add(before, rows, commit.whole)
         if rows:
@@ -321,6 +326,9 @@ class Accounts:
                 except Exception:  # noqa: BLE001 - one listener's bug is no reason to leave the others untold
                     self.log.failure("a listener for account changes failed")
         self._news = self._news or bool(rows) or moved
+
+    def _found_room(self) -> None:
+        self.full = ""
 
     def _spare(self, count: int) -> None:
         """Keep the garbage collector from what the view got, as at the start: a new master gets all of it this way."""
@@ -451,7 +459,7 @@ class Accounts:
 
     async def acknowledge(self, peer: str, said: Acknowledged | None) -> None:
         """Keep what a peer acknowledged; None forgets the peer."""
-        await self._run(lambda db: db.acknowledge(peer, said))
+        await self._run(lambda db: db.acknowledge(peer, said), lambda _: self._found_room())
 
     async def adopt_stalled(self, now: float) -> list[Register]:
         """Finish what an interrupted answer left here if nothing came to finish it; to be called now and then.
@@ -507,7 +515,10 @@ class Accounts:
         while self._results:
             result = self._results.popleft()
             taken.append(result)
-            if result.committed is not None and result.future.exception() is None:
+            error = result.future.exception()
+            if isinstance(error, DiskFullError):
+                self.full = str(error)
+            if result.committed is not None and error is None:
                 # Also when nobody waits for it any more: it is on the disk.
                 try:
                     result.committed(result.future.result())

@@ -16,6 +16,7 @@ from beonss.core.replication.registers import ABSENT, MAX_TIME, Change, Key
 from beonss.daemon.accounts.state import Accounts
 from beonss.errors import MalformedError, Refused, StoreError, Unavailable
 from beonss.store.database import LOST, Database
+from beonss.store.failures import DiskFullError
 from beonss.store.writer import InlineWriter, Writer
 
 ALICE = object_id("user", "alice", 1001)
@@ -319,6 +320,25 @@ def test_a_master_that_lost_commits_says_so_and_numbers_anew_whatever_the_others
     after = machine.start()
     assert not after.lost
     assert now(after.settle({"gamgee": {first: 2}})).keep
+
+
+def test_a_full_disk_is_told_until_something_is_stored_again(accounts: Accounts) -> None:
+    """Also on a master that only pulls: nobody is refused anything there. What stores nothing does not end it."""
+    create(accounts)
+    late = row("ab" * 16, "entry", b"b", time=5, origin=B, sequence=5)
+    full = mock.patch.object(Database, "_complete", side_effect=DiskFullError("the disk is full"))
+    with full, pytest.raises(DiskFullError):
+        now(accounts.merge([late], {B: 5}))
+    assert accounts.full == "the disk is full"
+    now(accounts.merge([], dict(accounts.vector)))
+    assert accounts.full
+    now(accounts.merge([late], {B: 5}))
+    assert not accounts.full
+    with full, pytest.raises(DiskFullError):
+        now(accounts.acknowledge("gamgee", Acknowledged(B, {})))
+    assert accounts.full
+    now(accounts.acknowledge("gamgee", Acknowledged(B, {})))
+    assert not accounts.full
 
 
 def test_a_cloned_disk_on_another_machine_begins_a_new_incarnation() -> None:

@@ -326,6 +326,26 @@ async def test_what_cannot_be_kept_is_told_once_and_tried_until_it_can(monkeypat
 
 
 @ensureDeferred
+async def test_what_finds_no_room_is_pulled_again_until_it_does() -> None:
+    """The log has a line for each try, and no traceback."""
+    async with running("frodo", "gamgee") as cluster:
+        await until(lambda: all_reachable(cluster), "all reachable")
+        frodo, gamgee = cluster["frodo"], cluster["gamgee"]
+        merge, tries = gamgee.accounts.merge, 0
+
+        async def full(*_: object) -> None:
+            nonlocal tries
+            tries += 1
+            raise DiskFullError("the disk is full")
+
+        gamgee.accounts.merge = full  # type: ignore[method-assign]
+        await frodo.write("aa", b"1")
+        await until(lambda: tries > 2, "tried again")
+        gamgee.accounts.merge = merge  # type: ignore[method-assign]
+        await until(lambda: held(cluster, "aa", b"1"), "the value everywhere")
+
+
+@ensureDeferred
 async def test_a_master_that_calls_itself_is_told_so() -> None:
     """The member list has its address for another's: a mistake that must not look like a copy of the machine."""
     async with running("frodo", "gamgee") as cluster:
