@@ -1,9 +1,10 @@
 """Zone files of a master, read from disk, and all static records put together and checked."""
 
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from beonss.core.names.description import DescriptionError, Problem
 from beonss.core.names.naming import Naming
@@ -11,6 +12,7 @@ from beonss.core.zones.overlay import Overlay, StaticRecord
 from beonss.core.zones.overlay_check import check_overlay
 from beonss.core.zones.records import DomainName, domain, folded
 from beonss.errors import ConfigurationError
+from beonss.store.kept_core import FilesRead
 from beonss.store.statefile import read_given
 from beonss.wire.tsig import Key, read_keys
 
@@ -18,13 +20,49 @@ from beonss.wire.tsig import Key, read_keys
 Digests = MutableMapping[str, str]
 
 
-def load_overlay(naming: Naming, directory: Path, digests: Digests | None = None) -> Overlay:
+class ZoneTexts:
+    """What zone files said when they were read last: one that has not changed is not taken apart again."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Origin, tuple[FilesRead, Sequence[StaticRecord]]] = {}
+
+    def find(self, origin: "_Origin", directory: Path, digests: Digests) -> Sequence[StaticRecord] | None:
+        """Return the records of a file, None where it, or a file that it includes, has changed.
+
+        Args:
+            origin: the file.
+            directory: where the description lies.
+            digests: gets those of the files.
+        """
+        known = self._known.get(origin)
+        if known is None or not known[0].would_be_read(directory):
+            return None
+        digests.update(known[0].digests)
+        return known[1]
+
+    def keep(self, found: Mapping["_Origin", tuple[FilesRead, Sequence[StaticRecord]]]) -> None:
+        """Remember these files, and no others."""
+        self._known = dict(found)
+
+
+class _Origin(NamedTuple):
+    """A zone file, and what else decides which records its text stands for."""
+
+    path: str
+    zone: DomainName
+    ttl: int
+
+
+def load_overlay(
+    naming: Naming, directory: Path, digests: Digests | None = None, texts: ZoneTexts | None = None
+) -> Overlay:
     """Return the static records of a description and of the zone files it names.
 
     Args:
         naming: the compiled description.
         directory: what names of zone files are relative to: where the description lies.
         digests: gets those of all files that were read, included ones too.
+        texts: what was read before.
 
     Raises:
         DescriptionError: a file cannot be read, or records in it cannot be served; ``.problems`` says every reason.
@@ -33,25 +71,38 @@ def load_overlay(naming: Naming, directory: Path, digests: Digests | None = None
     records: list[StaticRecord] = list(settings.records)
     problems: list[Problem] = []
     digests = {} if digests is None else digests
-    include = partial(_include, digests)
+    texts = ZoneTexts() if texts is None else texts
+    read: dict[_Origin, tuple[FilesRead, Sequence[StaticRecord]]] = {}
     for written in settings.zone_files:
-        # Only now: dnspython takes a tenth of a second to load.
-        from beonss.wire.zonefile import read_zone  # noqa: PLC0415
-
         path = directory / written.text
-        try:
-            text = _read(path, digests)
-        except ConfigurationError as error:
-            problems.append(Problem(naming.source, written.line, written.option, str(error)))
-            continue
-        found, mistakes = read_zone(text, str(path), origin=domain(naming.zone), ttl=naming.ttl, include=include)
+        origin = _Origin(str(path), domain(naming.zone), naming.ttl)
+        own: dict[str, str] = {}
+        found = texts.find(origin, directory, own)
+        if found is None:
+            # Only now: dnspython takes a tenth of a second to load.
+            from beonss.wire.zonefile import read_zone  # noqa: PLC0415
+
+            try:
+                text = _read(path, own)
+            except ConfigurationError as error:
+                problems.append(Problem(naming.source, written.line, written.option, str(error)))
+                continue
+            found, mistakes = read_zone(
+                text, origin.path, origin=origin.zone, ttl=origin.ttl, include=partial(_include, own)
+            )
+            problems += mistakes
         records += found
-        problems += mistakes
+        for each, digest in own.items():
+            if digests.setdefault(each, digest) != digest:
+                text = f"{each}: was changed while it was read; try again"
+                problems.append(Problem(naming.source, written.line, written.option, text))
+        read[origin] = FilesRead(str(directory.absolute()), tuple(own.items())), found
     overlay = Overlay(records)
     if not problems and settings.zone_files:
         problems += check_overlay(naming, overlay)
     if problems:
         raise DescriptionError(problems)
+    texts.keep(read)
     return overlay
 
 

@@ -13,7 +13,8 @@ from beonss.core.zones.transfer_serials import Served
 from beonss.errors import StoreError
 from beonss.store import zonefiles
 from beonss.store.serials import load_serials, save_serials
-from beonss.store.zonefiles import load_keys, load_overlay
+from beonss.store.zonefiles import ZoneTexts, load_keys, load_overlay
+from beonss.wire import zonefile
 from beonss.wire.description import parse
 
 SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ="
@@ -105,6 +106,85 @@ def test_a_file_that_changes_between_two_looks_is_refused(tmp_path, monkeypatch)
 
     monkeypatch.setattr(zonefiles.hashlib, "sha256", lambda _: Digest())
     assert "more.zone: was changed while it was read" in refusal(load_overlay, described, tmp_path)[0][2]
+
+
+class TestTexts:
+    """What has not changed is not taken apart again."""
+
+    @pytest.fixture
+    def reads(self, monkeypatch):
+        """Return the paths of zone files that were taken apart."""
+        found = []
+        read = zonefile.read_zone
+
+        def counted(text, file, **options):
+            # Records in the description are read in the same way.
+            found.extend([file] if file.endswith(".zone") else [])
+            return read(text, file, **options)
+
+        monkeypatch.setattr(zonefile, "read_zone", counted)
+        return found
+
+    def test_a_file_is_read_again_when_it_or_one_that_it_includes_has_changed(self, tmp_path, reads):
+        described, texts = naming(tmp_path), ZoneTexts()
+        (tmp_path / "more.zone").write_text("m A 10.0.0.1\n")
+        (tmp_path / "static.zone").write_text("x A 10.0.0.1\n$INCLUDE more.zone\n")
+
+        def load():
+            digests, fresh = {}, {}
+            overlay = load_overlay(described, tmp_path, digests, texts)
+            count = len(reads)
+            # The same as without any memory.
+            assert overlay.records == load_overlay(described, tmp_path, fresh).records
+            assert digests == fresh
+            del reads[count:]
+            return len(reads)
+
+        assert [load(), load(), load()] == [1, 1, 1]
+        (tmp_path / "more.zone").write_text("m A 10.0.0.2\n")
+        assert [load(), load()] == [2, 2]
+        (tmp_path / "static.zone").write_text("y A 10.0.0.1\n")
+        assert [load(), load()] == [3, 3]
+
+    def test_a_file_with_mistakes_is_told_again_and_what_was_good_is_still_known(self, tmp_path, reads):
+        described, texts = naming(tmp_path), ZoneTexts()
+        good = (tmp_path / "static.zone").read_bytes()
+        load_overlay(described, tmp_path, None, texts)
+        (tmp_path / "static.zone").write_text("bad A 1.2.3\n")
+        for _ in range(2):
+            assert refusal(load_overlay, described, tmp_path, None, texts)[0][:2] == ("static.zone", 1)
+        (tmp_path / "static.zone").write_bytes(good)
+        load_overlay(described, tmp_path, None, texts)
+        assert len(reads) == 3
+
+    def test_it_is_not_taken_for_what_it_says_of_another_zone_or_with_another_ttl(self, tmp_path, reads):
+        described, texts = naming(tmp_path), ZoneTexts()
+        (tmp_path / "static.zone").write_text("x A 10.0.0.1\n")
+        load_overlay(described, tmp_path, None, texts)
+        text = (tmp_path / "cluster.toml").read_text().replace("[cluster]\n", "[cluster]\nttl = 77\n")
+        records = load_overlay(parse(text.encode(), "x"), tmp_path, None, texts).records
+        assert 77 in {static.record.ttl for static in records}
+        assert len(reads) == 2
+
+    def test_one_that_two_include_and_that_changes_meanwhile_is_refused(self, tmp_path, monkeypatch):
+        path = write_cluster(tmp_path)
+        path.write_text(path.read_text().replace('["static.zone"]', '["static.zone", "other.zone"]'))
+        described = parse(path.read_bytes(), str(path))
+        for name in ("static.zone", "other.zone"):
+            (tmp_path / name).write_text(f"{name[0]} A 10.0.0.1\n$INCLUDE more.zone\n")
+        more = tmp_path / "more.zone"
+        more.write_text("m A 10.0.0.1\n")
+        read = zonefile.read_zone
+
+        def changing(text, file, **options):
+            found = read(text, file, **options)
+            more.write_text("m A 10.0.0.2\n")
+            return found
+
+        monkeypatch.setattr(zonefile, "read_zone", changing)
+        assert any(
+            "more.zone: was changed while it was read" in each[2] for each in refusal(load_overlay, described, tmp_path)
+        )
 
 
 KEYED = 'key_files = ["keys"]\nallow = [{ key = "ns1" }]'

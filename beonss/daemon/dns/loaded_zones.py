@@ -14,7 +14,7 @@ from beonss.core.zones.transfer import Edition, catalog
 from beonss.core.zones.transfer_serials import Served, choose_serials
 from beonss.errors import ConfigurationError
 from beonss.store.kept_core import NO_FILES, FilesRead
-from beonss.store.zonefiles import load_keys, load_overlay
+from beonss.store.zonefiles import ZoneTexts, load_keys, load_overlay
 from beonss.wire.tsig import Key
 
 
@@ -38,7 +38,12 @@ class Loaded:
 
 
 def load_zones(
-    naming: Naming, directory: Path, remembered: Mapping[DomainName, Served], *, settled: bool = False
+    naming: Naming,
+    directory: Path,
+    remembered: Mapping[DomainName, Served],
+    *,
+    settled: bool = False,
+    texts: ZoneTexts | None = None,
 ) -> Loaded:
     """Read what belongs to a description and choose the serials; nothing is changed.
 
@@ -47,6 +52,7 @@ def load_zones(
         directory: its own; zone files and keys are relative to it.
         remembered: serials of former runs.
         settled: it is what the cluster has, so a serial that has not risen is raised here, with an alarm.
+        texts: zone files as they were read before.
 
     Raises:
         ConfigurationError: a file has mistakes; or, unless it is settled, a zone that secondaries have has
@@ -55,7 +61,7 @@ def load_zones(
     settings = naming.description.dns
     keys = load_keys(naming, directory)
     digests: dict[str, str] = {}
-    edition = Edition(naming, load_overlay(naming, directory, digests))
+    edition = Edition(naming, load_overlay(naming, directory, digests, texts))
     if settings.catalog is not None:
         listed = catalog(settings.catalog, edition.zones.apexes, naming.version)
         edition = Edition(naming, edition.overlay + listed)

@@ -20,6 +20,7 @@ from beonss.net.dns.server import DNSServer
 from beonss.net.dns.transfer import Transfers
 from beonss.store.kept_core import NO_FILES, SERIALS
 from beonss.store.serials import load_serials, save_serials
+from beonss.store.zonefiles import ZoneTexts
 
 log = Logger()
 
@@ -64,11 +65,12 @@ class ServedZones:
         self.alarms: list[str] = []
         self.refused = ""
         self.files = NO_FILES
+        self._texts = ZoneTexts()
         self._edition: Edition | None = None
 
     def load(self, naming: Naming, *, settled: bool = False) -> Loaded:
         """Read what belongs to a description and choose the serials; see :func:`.loaded_zones.load_zones`."""
-        return load_zones(naming, self._directory, self._served, settled=settled)
+        return load_zones(naming, self._directory, self._served, settled=settled, texts=self._texts)
 
     def changes(self, loaded: Loaded) -> bool:
         """Say whether zones or keys differ from those in force."""
