@@ -274,6 +274,7 @@ def test_a_full_disk_refuses_changes_and_loses_nothing(cluster, frodo, state):
         held = PASSWORD if number == 0 else f"Full-of-mushrooms-{number - 1}"
         assert frodo.nslcd.login("sam", held), "the last acknowledged password holds"
         assert frodo.nslcd.user("sam") is not None
+        assert any("the disk is full" in alarm for alarm in cluster.status(frodo)["alarms"])
         (inside / "ballast").unlink()
         if frodo.process.poll() is None:
             wait_until(
@@ -284,6 +285,7 @@ def test_a_full_disk_refuses_changes_and_loses_nothing(cluster, frodo, state):
                 "with room again, changes are taken",
             )  # fmt: skip
             assert frodo.nslcd.login("sam", "Room-at-last-1")
+            assert not any("disk is full" in alarm for alarm in cluster.status(frodo)["alarms"])
     finally:
         frodo.stop()
         frodo.arguments, frodo.prefix = saved, ()
