@@ -96,6 +96,13 @@ class Checks:
         if hit:
             self.forget_disk(machine)
 
+    def roster_set_back(self, machine: Machine) -> None:
+        """Note that a machine has an old member list again: it believes whom that names until it meets another."""
+        roster = self._world.roster_on_disk(machine)
+        for name in list(self._last_words):
+            if not roster.is_former(self._world.removed[name].key):
+                del self._last_words[name]
+
     # --- at every step ---
 
     def committed(self, machine: Machine, rows: Sequence[Register]) -> None:

@@ -120,6 +120,7 @@ class Disasters:
             machine.files.set_back(files)
         machine.disk = disk.copy(world.directory, self._name(machine))
         world.checks.forget_disk(machine)
+        world.checks.roster_set_back(machine)
         if world.random.random() < 0.7:
             self.isolate(machine, 9)
         world.start(machine)
