@@ -369,7 +369,7 @@ FAULTS: dict[Callable[[Patch], str], str] = {
     the_last_to_arrive_wins: "went down|lost|not equal|left the buffer|unequal registers",
     stamps_are_the_wall_clock: "a change lost to what its writer had seen",
     one_clock_for_all_registers: "a bad clock reached",
-    commits_are_not_flushed: "was lost|left the buffer|one sequence number|unequal registers|still buffered",
+    commits_are_not_flushed: "was lost|came back|left the buffer|one sequence number|unequal registers|still buffered",
     commits_are_left_in_the_kernels_cache: "was lost|came back|left the buffer|one sequence number|unequal registers",
     folded_commits_are_taken_again: "was lost|came back|left the buffer|unequal registers|taken for damage",
     commits_behind_a_damaged_one_are_given_up: "damage to one commit took another",

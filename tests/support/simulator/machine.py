@@ -12,6 +12,7 @@ from beonss.core.replication.registers import Context, Key, Register
 from beonss.daemon.accounts.state import Accounts
 from beonss.daemon.passwords.authority import Passwords
 from beonss.daemon.passwords.standards import PasswordSettings
+from beonss.daemon.replication.acknowledgements import Acknowledgements
 from beonss.daemon.replication.booting import Booting
 from beonss.daemon.replication.membership import Membership
 from beonss.daemon.replication.peers import PeerBook
@@ -60,6 +61,7 @@ class Machine:
     """
 
     accounts: Accounts
+    acknowledgements: Acknowledgements
     book: PeerBook
     booting: Booting
     membership: Membership
@@ -134,8 +136,9 @@ class Machine:
         self.accounts.listen(lambda rows: world.checks.committed(self, rows))
         self.membership = Membership(read_roster(self.stored_roster, world.office.public), self._keep_roster)
         self.book = PeerBook(self.wall, lambda: self.accounts.incarnation, lambda: "", clock.seconds)
-        known = now(self.accounts.acknowledged())
-        self._follow_members(self.membership.roster, known)
+        self.acknowledgements = Acknowledgements(clock, self.accounts)
+        now(self.acknowledgements.start())
+        self._follow_members(self.membership.roster, call=False)
         self.membership.listen(self._follow_members)
         self.booting = Booting(
             clock, name=self.name, pulls=self, membership=self.membership, accounts=self.accounts, patience=5.0
@@ -232,7 +235,7 @@ class Machine:
         """Note what a peer's question acknowledges; True if it writes with our own incarnation."""
         twin = self.book.met(name, self._hello_of(name, incarnation))
         if self.book.acknowledged(name, vector):
-            now(self.accounts.acknowledge(name, Acknowledged(incarnation, vector)))
+            self.acknowledgements.note(name, Acknowledged(incarnation, dict(vector)))
             for callback in list(self._told):
                 callback(name)
         return twin
@@ -246,8 +249,8 @@ class Machine:
             raise StoreError("the disk is dead")
         self.stored_roster = write_roster(roster)
 
-    def _follow_members(self, roster: Roster, known: dict[str, Acknowledged] | None = None) -> None:
-        """Keep the book of the others; ``known`` at the start only, then who is new is asked at once."""
+    def _follow_members(self, roster: Roster, *, call: bool = True) -> None:
+        """Keep the book of the others, and call who is new."""
         names = {member.name for member in roster.joined()} - {self.name}
         if roster.key_of(self.name) != self.key:
             names = set()
@@ -257,10 +260,10 @@ class Machine:
             self.pulls.pop(name, None)
             self.calls.pop(name, None)
             self.turns.end(name)
-            now(self.accounts.acknowledge(name, None))
+            now(self.acknowledgements.forget(name))
         for name in sorted(names - set(self.book.names())):
-            self.book.add(name, (), None if known is None else known.get(name))
-            if known is None:
+            self.book.add(name, (), self.acknowledgements.of(name))
+            if call:
                 self.world.exchange.call(self, name)
 
 
