@@ -76,7 +76,8 @@ class AuditLog:
 
     def _append(self, data: bytes) -> None:
         # Opened each time: after a rotation the next line is in the new file, and nothing is held open.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self.path, flags, 0o600)
         try:
             # One write: lines of several processes do not mix (O_APPEND, open(2)).
             written = os.write(descriptor, data)
@@ -139,12 +140,17 @@ def read_on(path: Path, place: Place | None, *, lines: int = LINES) -> tuple[lis
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO | None]:
     try:
-        file = path.open("rb")
+        file = open(path, "rb", opener=_open)  # noqa: SIM115 - Path.open takes no opener; closed below
     except FileNotFoundError:
         yield None
         return
     with file:
         yield file
+
+
+def _open(path: str, flags: int) -> int:
+    # Nobody is waited for at a pipe, here and where lines are written.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _inode(file: BinaryIO | None) -> int:

@@ -7,6 +7,7 @@ checkpoint (decision in docs/decisions/), so a second process must not get one.
 import ctypes
 import os
 import sqlite3
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -113,11 +114,16 @@ def _prepare_file(path: Path, magic: Callable[[Path], int]) -> None:
         )
     try:
         # Made by us first, so that it never exists with a wider mode; SQLite gives the WAL the same one.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as error:
         raise UnusableStoreError(f"{path}: cannot be opened for writing: {error.strerror}") from None
     try:
-        if os.fstat(descriptor).st_mode & 0o077:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise UnusableStoreError(
+                f"{path}: is no regular file, so this program did not make it. Look who put it there, and move it away"
+            )
+        if mode & 0o077:
             os.fchmod(descriptor, 0o600)
     except OSError as error:
         raise UnusableStoreError(

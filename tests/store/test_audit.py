@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -96,6 +95,15 @@ def test_a_line_that_found_no_room_leaves_nothing_for_the_next_to_go_on_in(log, 
     assert [line["user"] for line in read_on(log.path, None)[0]] == ["alice", "carol"]
 
 
+def test_nobody_is_waited_for_at_a_pipe(log):
+    """A daemon would answer nobody meanwhile."""
+    os.mkfifo(log.path)
+    with pytest.raises(StoreError, match="cannot be written"):
+        log.record("login", user="alice")
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_on(log.path, None)
+
+
 class TestReadingOn:
     """Whoever follows gets every line once, also through a rotation."""
 
@@ -173,17 +181,17 @@ class TestReadingOn:
         log.record("login", user="before")
         _, place = read_on(log.path, None)
         log.record("login", user="last")
-        opened = Path.open
+        opened = os.open
 
-        def rotated(path, *words):
-            file = opened(path, *words)
-            if path == log.path:
-                monkeypatch.setattr(Path, "open", opened)
+        def rotated(path, flags, *mode):
+            file = opened(path, flags, *mode)
+            if str(path) == str(log.path) and not flags & os.O_WRONLY:
+                monkeypatch.setattr(os, "open", opened)
                 log.path.rename(log.path.with_name("audit.jsonl.1"))
                 log.record("login", user="first")
             return file
 
-        monkeypatch.setattr(Path, "open", rotated)
+        monkeypatch.setattr(os, "open", rotated)
         told = []
         for _ in range(3):
             found, place = read_on(log.path, place)

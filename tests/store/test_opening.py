@@ -210,3 +210,9 @@ def test_a_second_process_does_not_get_in(tmp_path: Path) -> None:
 
 def test_an_error_without_a_code_is_still_an_error_of_ours() -> None:
     assert "refused" in str(translated(sqlite3.ProgrammingError("closed"), "db"))
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "db")
+    with pytest.raises(UnusableStoreError, match="no regular file"):
+        open_connection(tmp_path / "db")
