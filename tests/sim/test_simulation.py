@@ -37,6 +37,8 @@ ONCE_WRONG = (
     ("targets", 5018),
     # A master restored from before a removal believed the removed one, as long as it met nobody who knew.
     ("everything", 60114),
+    # What a removed master took of another one, before it knew of either removal, went on.
+    ("members", 80069),
     # Of several that had lost a name at once one was told to a target, and another one stood there.
     ("everything", 50004),
     # A process died between a commit and the delivery of those that it concerned without a row of their own.

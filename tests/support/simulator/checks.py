@@ -163,13 +163,19 @@ class Checks:
     def removal_known(self) -> None:
         """Once all remaining masters know of a removal, nothing new of the removed one may appear."""
         world = self._world
+        if world.removed.keys() <= self._last_words.keys():
+            return
+        rosters = [world.roster_on_disk(other) for other in world.machines.values()]
+        # Removed, and believed by somebody: what they took of another one while they knew of nothing goes on.
+        heard = [
+            other for other in world.removed.values() if not all(roster.is_former(other.key) for roster in rosters)
+        ]
+        rosters += [world.roster_on_disk(other) for other in heard]
         for name, machine in world.removed.items():
-            if name in self._last_words or any(
-                not world.roster_on_disk(other).is_former(machine.key) for other in world.machines.values()
-            ):
+            if name in self._last_words or not all(roster.is_former(machine.key) for roster in rosters):
                 continue
             last = self._last_words[name] = dict.fromkeys(machine.incarnations, 0)
-            for other in world.machines.values():
+            for other in [*world.machines.values(), *heard]:
                 for row in world.contents(other).values():
                     if row.stamp.origin in last:
                         last[row.stamp.origin] = max(last[row.stamp.origin], row.stamp.sequence)
