@@ -6,6 +6,7 @@ installed; without slapd our side is measured alone. All processes, files and po
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -384,6 +385,9 @@ def probing(address: str) -> None:
     host, _, port = address.rpartition(":")
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), ended.set()), daemon=True).start()
+    # Whoever measures must not wait behind those who make the load; only root may say so.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
     times = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
