@@ -388,9 +388,11 @@ async def test_a_removed_master_takes_no_changes_and_a_returned_one_does() -> No
 async def test_a_stream_of_changes_comes_in_few_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written within the gap goes along with the next answer: the other side flushes its disk once for it."""
     async with running("frodo", "gamgee", timing=replace(FAST, gap=(1000.0, 1000.0))) as cluster:
-        # The first answer, at the greeting, begins the gap.
         await until(lambda: all_reachable(cluster), "all reachable")
         frodo, gamgee = cluster.masters
+        # The first answer, at the greeting, begins the gap.
+        called = gamgee.sync._callers["frodo"]
+        await until(lambda: getattr(called.connection, "_waiting", False), "gamgee has the first answer")
         merged: list[int] = []
         original = gamgee.accounts.merge
 
