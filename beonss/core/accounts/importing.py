@@ -251,5 +251,5 @@ def group_changes(view: AccountView, step: GroupStep, wall: int) -> list[Change]
         changes += intents.create_group(view, step.entry, wall)
         identifier = intents.new_id(view, "group", step.entry.name, step.entry.gid)
     for name in step.add:
-        changes += intents.set_member(view, identifier, intents.find_user(view, name).id, member=True)
+        changes += intents.set_member(view, identifier, intents.find_user_id(view, name), member=True)
     return changes

@@ -50,7 +50,12 @@ def find_user(view: AccountView, name: str) -> User:
     return user
 
 
-def _user_id(view: AccountView, name: str) -> str:
+def find_user_id(view: AccountView, name: str) -> str:
+    """Return the object's id of a served user; the rest of it is not read.
+
+    Raises:
+        Refused: ``unknown-user``.
+    """
     found = view.user_id(name)
     if found is None:
         raise _no_user(name)
@@ -140,7 +145,7 @@ def set_password(view: AccountView, name: str, password: Password) -> list[Chang
         Refused: ``unknown-user`` or ``bad-hash``.
     """
     _check_password(password)
-    key = Key(_user_id(view, name), PASSWORD)
+    key = Key(find_user_id(view, name), PASSWORD)
     changes = _set(view, key, password)
     if not changes:
         user, old = view.user_by_id(key.object), view.register(key)
@@ -194,7 +199,7 @@ def set_aging(view: AccountView, name: str, aging: Aging) -> list[Change]:
     Raises:
         Refused: ``unknown-user``.
     """
-    return _set(view, Key(_user_id(view, name), AGING), aging, default=NO_AGING)
+    return _set(view, Key(find_user_id(view, name), AGING), aging, default=NO_AGING)
 
 
 def set_lock(view: AccountView, name: str, *, locked: bool) -> list[Change]:
@@ -203,7 +208,7 @@ def set_lock(view: AccountView, name: str, *, locked: bool) -> list[Change]:
     Raises:
         Refused: ``unknown-user``.
     """
-    return _set(view, Key(_user_id(view, name), LOCK), Lock(locked=locked), default=Lock(locked=False))
+    return _set(view, Key(find_user_id(view, name), LOCK), Lock(locked=locked), default=Lock(locked=False))
 
 
 def delete_user(view: AccountView, name: str) -> list[Change]:
@@ -212,7 +217,7 @@ def delete_user(view: AccountView, name: str) -> list[Change]:
     Raises:
         Refused: ``unknown-user``.
     """
-    return delete_object(view, _user_id(view, name))
+    return delete_object(view, find_user_id(view, name))
 
 
 def create_group(view: AccountView, entry: GroupEntry, wall: int) -> list[Change]:
@@ -276,7 +281,7 @@ def add_member(view: AccountView, group: str, user: str) -> list[Change]:
     Raises:
         Refused: ``unknown-user`` or ``unknown-group``.
     """
-    return set_member(view, find_group(view, group).id, _user_id(view, user), member=True)
+    return set_member(view, find_group(view, group).id, find_user_id(view, user), member=True)
 
 
 def remove_member(view: AccountView, group: str, user: str) -> list[Change]:
@@ -285,7 +290,7 @@ def remove_member(view: AccountView, group: str, user: str) -> list[Change]:
     Raises:
         Refused: ``unknown-user`` or ``unknown-group``.
     """
-    return set_member(view, find_group(view, group).id, _user_id(view, user), member=False)
+    return set_member(view, find_group(view, group).id, find_user_id(view, user), member=False)
 
 
 def new_id(view: AccountView, kind: Kind, name: str, number: int) -> str:

@@ -221,7 +221,7 @@ class AccountLife:
             _check_unclaimed(view, "group", name, gid, reuse=reuse)
             identifier = intents.new_id(view, "group", name, gid)
             for member in members:
-                changes += intents.set_member(view, identifier, intents.find_user(view, member).id, member=True)
+                changes += intents.set_member(view, identifier, intents.find_user_id(view, member), member=True)
             notes = self._local_notes("group", name, gid) + _alike(view, "group", name)
             data = {"name": name, "gid": gid, "id": identifier, "notes": notes}
             return Decision(changes, f"group {name} ({gid})", f"group {name} has gid {gid}", data, "created")

@@ -424,18 +424,11 @@ class Accounts:
             await self._in_slices(Database.count_on)
         return await self._run(work)
 
-    async def _in_slices(self, step: Callable[[Database], int | None]) -> bool:
-        """Run a job again and again until it returns None.
-
-        Returns:
-            False if it was given up: it got no further, as on a full disk, where nothing stays folded.
-        """
+    async def _in_slices(self, step: Callable[[Database], int | None]) -> None:
+        """Run a job again and again until it returns None, or gets no further: on a full disk nothing stays folded."""
         before: int | None = -1
-        while (reached := await self._run(step)) is not None:
-            if reached == before:
-                return False
+        while (reached := await self._run(step)) not in {None, before}:
             before = reached
-        return True
 
     async def overruled(self) -> list[Register]:
         """Return the concurrent writes that lost; see :meth:`beonss.store.database.Database.overruled`."""
